@@ -1,0 +1,151 @@
+//! Providers: where a record is read and written.
+//!
+//! A provider knows nothing of Raft, verdicts or leadership. It is handed what was read before and what shall stand
+//! after, and it refuses, as strongly as its API allows (its [`Grade`]), to write over anything else. It never empties a
+//! record (invariant 5), never retries a write by itself, and never logs a credential.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::core::{
+    names::{ClusterId, ProviderName},
+    record::{Fence, Record, RrSet},
+};
+
+/// How strongly a provider refuses a stale write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Grade {
+    /// The provider itself compares the whole old record and fence, and changes both or nothing.
+    A,
+    /// The provider refuses by the identity of the old record.
+    B,
+    /// The provider has no condition: a stale write is detected and undone, not refused.
+    C,
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+        })
+    }
+}
+
+/// What stood at the provider when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The record; `None` when the name has no RRset of that type.
+    pub rrset: Option<RrSet>,
+    /// The fence beside it.
+    pub fence: FenceReading,
+}
+
+/// What stood at the fence's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FenceReading {
+    /// No TXT at all.
+    Absent,
+    /// One TXT that is a fence.
+    Present(Fence),
+    /// TXT records that are no fence of ours: never written over.
+    Unreadable(Vec<String>),
+}
+
+impl FenceReading {
+    /// Reads the TXT strings at the fence's name.
+    #[must_use]
+    pub fn of(texts: Vec<String>) -> Self {
+        match texts.as_slice() {
+            [] => Self::Absent,
+            [text] => text.parse().map_or(Self::Unreadable(texts), Self::Present),
+            _ => Self::Unreadable(texts),
+        }
+    }
+
+    /// The other cluster that owns the record, if one does.
+    #[must_use]
+    pub fn foreign_to(&self, cluster: &ClusterId) -> Option<&ClusterId> {
+        match self {
+            Self::Present(fence) if fence.cluster != *cluster => Some(&fence.cluster),
+            _ => None,
+        }
+    }
+}
+
+/// One conditional write: from exactly `expected` to `rrset` under `fence`, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which record.
+    pub record: Record,
+    /// What was read just before; the write's condition. Its fence is `Absent` or `Present`.
+    pub expected: Reading,
+    /// What the record shall answer. Never empty.
+    pub rrset: RrSet,
+    /// What the fence shall say.
+    pub fence: Fence,
+}
+
+/// What a provider said of a write it took: for people and evidence, such as a change id or a serial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt(pub String);
+
+/// Why a provider could not be read or written. No variant carries a credential.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProviderError {
+    /// The condition did not hold: someone else wrote in between. Nothing was changed.
+    #[error("the provider refused a stale write: {0}")]
+    Stale(String),
+    /// The answer never came: the write may or may not have been applied. Read before anything else.
+    #[error("the provider did not answer, the change may or may not have been applied: {0}")]
+    Indeterminate(String),
+    /// Nothing was changed and it may work later.
+    #[error("{message}")]
+    Transient {
+        /// What the provider said.
+        message: String,
+        /// When it asked to be tried again.
+        retry_after: Option<Duration>,
+    },
+    /// Nothing was changed and it will not work until somebody changes something: credentials, rights, zone.
+    #[error("{message}; {hint}")]
+    Permanent {
+        /// What the provider said, with its own error code and request id.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+impl ProviderError {
+    /// Whether trying again without anybody's help can succeed.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Stale(_) | Self::Indeterminate(_) | Self::Transient { .. } => true,
+            Self::Permanent { .. } => false,
+        }
+    }
+}
+
+/// One DNS provider account or server.
+#[async_trait]
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// How strongly it refuses a stale write.
+    fn grade(&self) -> Grade;
+
+    /// The longest that a write may go on at the provider after it was sent. For grade C the cooldown is never shorter.
+    fn longest_request(&self) -> Duration;
+
+    /// Reads the record and its fence from the provider itself, never from a cache.
+    async fn read(&self, record: &Record) -> Result<Reading, ProviderError>;
+
+    /// Writes once. The caller bounds the time by dropping the future, which may leave the write indeterminate.
+    async fn write(&self, change: &Change) -> Result<Receipt, ProviderError>;
+}
+
+/// The providers that a node is configured for.
+pub type Providers = Arc<BTreeMap<ProviderName, Arc<dyn Provider>>>;

@@ -1,0 +1,5 @@
+//! Quorate: DNS failover that takes a quorum.
+
+pub mod core;
+pub mod dns;
+pub mod proto;
