@@ -1,8 +1,25 @@
-//! The failover protocol: pure, deterministic, without I/O, clocks, randomness or hash order.
+//! The failover protocol: pure, deterministic, without I/O, clocks, randomness, async or hash order.
+//!
+//! ```text
+//! reports ─▶ opinion (runs, rise and fall) ─▶ verdict (a quorum of sites) ─▶ due ─▶ safety (named rules) ─▶ switch
+//! ```
+//! [`state::State::apply`] is the only way in: it takes a committed command with the leader's stamps and changes the
+//! state. [`state::State::due`] says what a leader should propose; what it proposes is checked again in `apply`.
+//!
+//! What is absent on purpose: clocks (log time comes with the command), `HashMap` (hash order differs between nodes), and
+//! any crate but serde and thiserror. Clippy denies the first two below.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod apply;
+pub mod catalogue;
+mod due;
+pub mod explain;
 pub mod names;
+pub mod opinion;
 pub mod record;
 pub mod report;
+pub mod safety;
 pub mod service;
 pub mod state;
+pub mod switch;
+pub mod verdict;

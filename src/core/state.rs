@@ -1,16 +1,30 @@
-//! The replicated state and the commands that change it.
+//! The replicated state, the commands that change it, and the questions that it answers. How it changes: `apply.rs`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    names::{LogTime, NodeId, Site},
+    catalogue::Endpoint,
+    names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
+    opinion::{Opinion, View},
     report::Report,
+    safety::Rule,
+    service::{Probe, Service},
+    switch::{Intent, NameserverLine, Stamp, Switch},
+    verdict::{Tally, Verdict},
 };
 
-/// Where a command stands in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How many ended switches of a service are kept with their evidence.
+const HISTORY: usize = 32;
+/// How many endpoints a cluster takes, all services together.
+pub const ENDPOINTS_LIMIT: usize = 10_000;
+
+/// Where an entry stands in the log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The term of the leader that appended it.
     pub term: u64,
@@ -22,20 +36,93 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The leader's log time; `apply` takes the maximum.
+    #[serde(rename = "t")]
     pub at: LogTime,
     /// Wall time in ms since 1970, for people only.
+    #[serde(rename = "w")]
     pub wall: u64,
     /// What to do.
+    #[serde(rename = "a")]
     pub action: Action,
 }
 
-/// What a command does.
+/// What a command does. New kinds are added at the end; a kind is never given another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Moves log time and nothing else.
     Tick,
     /// Reports that arrived together.
+    #[serde(rename = "R")]
     Reports(Vec<Report>),
+    /// Creates or replaces a service.
+    ApplyService {
+        /// Validated.
+        service: Box<Service>,
+        /// The file it was read from.
+        source: String,
+        /// The name in the certificate of who applied it.
+        by: String,
+    },
+    /// Forgets a service; its record is left as it is.
+    RemoveService {
+        /// Which one.
+        service: ServiceName,
+    },
+    /// Authorises a switch.
+    Authorise(Intent),
+    /// The provider has accepted every record of the open switch.
+    Written {
+        /// Whose switch.
+        service: ServiceName,
+        /// Which switch.
+        epoch: Epoch,
+        /// By record: what the provider said.
+        receipts: BTreeMap<String, String>,
+    },
+    /// The nameservers have been asked: the switch is over.
+    Observed {
+        /// Whose switch.
+        service: ServiceName,
+        /// Which switch.
+        epoch: Epoch,
+        /// What they answered.
+        answers: Vec<NameserverLine>,
+    },
+    /// What keeps a switch or an adoption from settling; `None` when nothing does any more.
+    Trouble {
+        /// Whose.
+        service: ServiceName,
+        /// In words.
+        text: Option<String>,
+    },
+    /// What the provider answers that nobody here wrote; `None` when it is in order again.
+    Drift {
+        /// Whose record.
+        service: ServiceName,
+        /// In words.
+        text: Option<String>,
+    },
+    /// Holds automatic switches.
+    Freeze {
+        /// Of one service, or of all.
+        service: Option<ServiceName>,
+        /// Who and why.
+        freeze: Freeze,
+    },
+    /// Ends the hold.
+    Unfreeze {
+        /// Of one service, or of all.
+        service: Option<ServiceName>,
+    },
+}
+
+/// The hold on automatic switches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// The name in the operator's certificate, or `quorate`.
+    pub by: String,
+    /// In the operator's words.
+    pub reason: String,
 }
 
 /// What became of a command.
@@ -43,6 +130,67 @@ pub enum Action {
 pub enum Response {
     /// It took effect.
     Done,
+    /// It changed nothing, there was nothing to change.
+    Unchanged,
+    /// Which reporters must send a full report, numbered above the number given.
+    Reports {
+        /// Node and the number of its last report that was taken.
+        needs_full: Vec<(NodeId, u64)>,
+    },
+    /// A switch is authorised under this epoch.
+    Authorised(Epoch),
+    /// The state forbids it; nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why the state forbids a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No such service.
+    #[error("there is no service `{0}`")]
+    NoService(ServiceName),
+    /// No such region.
+    #[error("service `{service}` has no region `{region}`")]
+    NoRegion {
+        /// The service.
+        service: ServiceName,
+        /// The region asked for.
+        region: RegionName,
+    },
+    /// The epoch proposed or expected is not the one that follows.
+    #[error("the service's epoch is {current}, not {expected}: someone switched it meanwhile")]
+    Epoch {
+        /// What was expected.
+        expected: Epoch,
+        /// What it is.
+        current: Epoch,
+    },
+    /// Nothing to switch.
+    #[error("`{0}` is the active region already")]
+    AlreadyActive(RegionName),
+    /// A rule holds it.
+    #[error("rule `{rule}` holds it: {figure}")]
+    Rule {
+        /// Which one.
+        rule: Rule,
+        /// Its figure.
+        figure: String,
+    },
+    /// The switch in question is not open, or not that far.
+    #[error("epoch {0} is not open")]
+    NotOpen(Epoch),
+    /// A service must not change under an open switch.
+    #[error("the switch of epoch {0} is still open: wait until it is observed")]
+    SwitchOpen(Epoch),
+    /// The active region must stay in the file.
+    #[error("`{0}` is the active region and must stay in the service: switch away from it first")]
+    ActiveRegionRemoved(RegionName),
+    /// The service is adopted already, or not yet.
+    #[error("the record is adopted already")]
+    Adopted,
+    /// Too many endpoints.
+    #[error("the cluster would have {0} endpoints, {ENDPOINTS_LIMIT} are the most")]
+    TooManyEndpoints(usize),
 }
 
 /// Everything that the cluster agreed on.
@@ -50,28 +198,171 @@ pub enum Response {
 pub struct State {
     /// The clock.
     pub log_time: LogTime,
-    /// The term of the last entry.
-    pub term: u64,
-    /// The voting members and their sites.
+    /// The last entry's term and index.
+    pub position: Position,
+    /// The voting members and their sites: the electorate.
     pub voters: BTreeMap<NodeId, Site>,
+    /// The hold on the whole cluster.
+    pub freeze: Option<Freeze>,
+    /// The services.
+    pub services: BTreeMap<ServiceName, ServiceState>,
+    /// What each voter reported.
+    pub views: BTreeMap<NodeId, View>,
+    /// Which probe each endpoint is: service, region and probe by position.
+    pub(super) endpoints: BTreeMap<EndpointId, (ServiceName, usize, usize)>,
+    pub(super) next_endpoint: u32,
+    /// The last epochs of services that were removed: an epoch is never given twice (invariant 1).
+    pub(super) retired: BTreeMap<ServiceName, Epoch>,
+}
+
+/// A service and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// As applied.
+    pub service: Service,
+    /// The file it was read from.
+    pub source: String,
+    /// The index at which it was applied.
+    pub revision: u64,
+    /// By region and probe.
+    pub endpoints: Vec<Vec<EndpointId>>,
+    /// The number of the last switch authorised.
+    pub epoch: Epoch,
+    /// The region that the record was last observed to answer; `None` until adopted.
+    pub active: Option<RegionName>,
+    /// The switch that is neither observed nor superseded.
+    pub open: Option<Switch>,
+    /// The hold on this service.
+    pub frozen: Option<Freeze>,
+    /// No automatic switch before.
+    pub cooldown_until: LogTime,
+    /// When automatic switches were authorised, within the budget's window.
+    pub automatic: Vec<LogTime>,
+    /// The verdict on each region and since when it stands.
+    pub verdicts: BTreeMap<RegionName, Standing>,
+    /// What keeps a switch or the adoption from settling.
+    pub trouble: Option<String>,
+    /// What the provider answers that nobody here wrote.
+    pub drift: Option<String>,
+    /// Switches that ended, the oldest first.
+    pub history: VecDeque<Switch>,
+}
+
+/// A verdict and the log time since which it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Since when.
+    pub since: LogTime,
+}
+
+impl ServiceState {
+    /// The region that the record answers, or shall answer once the open switch is through.
+    #[must_use]
+    pub fn target(&self) -> Option<&RegionName> {
+        self.open.as_ref().map(|open| &open.to).or(self.active.as_ref())
+    }
+
+    /// The verdict that stands on a region.
+    #[must_use]
+    pub fn verdict(&self, region: &RegionName) -> Verdict {
+        self.verdicts.get(region).map(|standing| standing.verdict).unwrap_or_default()
+    }
+
+    /// The open switch and those that ended, the newest first.
+    pub fn switches(&self) -> impl Iterator<Item = &Switch> {
+        self.open.iter().chain(self.history.iter().rev())
+    }
+
+    /// Whether `region` comes before the target in the order of preference.
+    #[must_use]
+    pub fn prefers(&self, region: &RegionName) -> bool {
+        let place = |name: &RegionName| self.service.regions.iter().position(|region| region.name == *name);
+        let target = self.target().and_then(place);
+        target.is_some_and(|target| place(region).is_some_and(|place| place < target))
+    }
+
+    /// Log time for which an observation of a probe counts.
+    #[must_use]
+    pub fn ttl(&self, probe: &Probe) -> Duration {
+        self.service.policy.opinion_ttl.unwrap_or(probe.interval * 3 + probe.timeout)
+    }
+
+    pub(super) fn keep(&mut self, switch: Switch) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(switch);
+    }
+
+    pub(super) fn supersede(&mut self, stamp: Stamp) {
+        if let Some(mut open) = self.open.take() {
+            open.superseded = Some(stamp);
+            self.keep(open);
+        }
+    }
 }
 
 impl State {
-    /// Applies one committed command.
-    pub fn apply(&mut self, position: Position, command: &Command) -> Response {
-        self.enter_term(position.term);
-        self.log_time = self.log_time.max(command.at);
-        Response::Done
+    /// Every endpoint that the nodes shall probe.
+    #[must_use]
+    pub fn catalogue(&self) -> Vec<Endpoint> {
+        let endpoint = |(id, (service, region, probe)): (&EndpointId, &(ServiceName, usize, usize))| {
+            let service = &self.services.get(service)?.service;
+            let region = service.regions.get(*region)?;
+            Some(Endpoint {
+                id: *id,
+                service: service.name.clone(),
+                region: region.name.clone(),
+                probe: region.probes.get(*probe)?.clone(),
+                settle: service.policy.fall.max(service.policy.rise),
+            })
+        };
+        self.endpoints.iter().filter_map(endpoint).collect()
     }
 
-    /// A blank or membership entry of this term was applied.
-    pub fn enter_term(&mut self, term: u64) {
-        self.term = self.term.max(term);
+    /// The count of the sites' opinions on a region.
+    #[must_use]
+    pub fn tally(&self, service: &ServiceState, region: &RegionName) -> Tally {
+        Tally::of(&self.site_opinions(service, region), service.service.policy.quorum)
     }
 
-    /// The voters are these from now on.
-    pub fn set_voters(&mut self, position: Position, voters: BTreeMap<NodeId, Site>) {
-        self.enter_term(position.term);
-        self.voters = voters;
+    /// What each site of the electorate holds of a region.
+    #[must_use]
+    pub fn site_opinions(&self, service: &ServiceState, region: &RegionName) -> BTreeMap<&Site, Opinion> {
+        let mut by_site: BTreeMap<&Site, Vec<Opinion>> = BTreeMap::new();
+        for (node, site) in &self.voters {
+            by_site.entry(site).or_default().push(self.node_opinion(*node, service, region));
+        }
+        by_site.into_iter().map(|(site, opinions)| (site, Opinion::agreed(opinions))).collect()
+    }
+
+    /// What one node holds of a region: unknown unless heard in this term, seeing, and fresh (invariants 3 and 4).
+    #[must_use]
+    pub fn node_opinion(&self, node: NodeId, service: &ServiceState, region: &RegionName) -> Opinion {
+        let Some(view) = self.current_view(node) else { return Opinion::Unknown };
+        let Some((i, region)) = service.service.regions.iter().enumerate().find(|(_, r)| r.name == *region) else {
+            return Opinion::Unknown;
+        };
+        Opinion::all_must_pass(region.probes.iter().zip(&service.endpoints[i]).map(|(probe, id)| {
+            let fresh = self.log_time <= view.logged.after(service.ttl(probe));
+            view.runs.get(id).filter(|_| fresh).map_or(Opinion::Unknown, |held| held.opinion)
+        }))
+    }
+
+    /// A node's view, if it counts at all: of this term and not blind.
+    #[must_use]
+    pub fn current_view(&self, node: NodeId) -> Option<&View> {
+        self.views.get(&node).filter(|view| view.term == self.position.term && view.blind.is_none())
+    }
+
+    /// The dependencies that any site's observations of a region call failing.
+    #[must_use]
+    pub fn failing_dependencies(&self, service: &ServiceState, region: &RegionName) -> BTreeSet<&str> {
+        let Some(i) = service.service.regions.iter().position(|r| r.name == *region) else { return BTreeSet::new() };
+        let views = self.voters.keys().filter_map(|node| self.current_view(*node));
+        let held = views.flat_map(|view| service.endpoints[i].iter().filter_map(|id| view.runs.get(id)));
+        held.flat_map(|held| held.dependencies.iter().map(String::as_str)).collect()
     }
 }
