@@ -22,4 +22,6 @@ pub mod safety;
 pub mod service;
 pub mod state;
 pub mod switch;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
