@@ -2,4 +2,5 @@
 
 pub mod core;
 pub mod dns;
+pub mod probe;
 pub mod proto;
