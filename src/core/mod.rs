@@ -11,7 +11,6 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod apply;
-pub mod catalogue;
 mod due;
 pub mod explain;
 pub mod names;
