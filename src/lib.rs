@@ -2,5 +2,6 @@
 
 pub mod core;
 pub mod dns;
+pub mod leader;
 pub mod probe;
 pub mod proto;

@@ -22,5 +22,5 @@ pub mod service;
 pub mod state;
 pub mod switch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod verdict;
