@@ -239,6 +239,7 @@ impl Track {
             }
             run => {
                 let before = run.replace(Current { outcome, count: 1, reason, dependencies, last: now });
+                let turned = before.is_some();
                 if let Some(Current { outcome, count, .. }) = before {
                     if self.ended.len() == ENDED_LIMIT {
                         self.ended.pop_front();
@@ -246,7 +247,7 @@ impl Track {
                     self.ended.push_back(Ended { number: self.number, outcome, count });
                 }
                 self.number = self.number.saturating_add(1);
-                !self.ended.is_empty()
+                turned
             }
         };
         let counting = self.run.as_ref().is_some_and(|run| run.count <= self.settle);
@@ -301,7 +302,7 @@ impl Track {
             outcome: run.outcome,
             number: self.number,
             count: run.count,
-            before: before.filter(|_| known < self.number),
+            before,
             reason: run.reason.clone(),
             dependencies: run.dependencies.clone(),
         });
