@@ -200,7 +200,7 @@ mod tests {
             (3, "+0 +1 -2", "bss"),
             (3, "-0 -1 +2 +0", "bbbs"),
             // More than half fail: blind at once. Two successes in a row of all but half: it sees.
-            (3, "+0 +1 +2 -0 -1 +0 +0 +1", "bsssbbbs"),
+            (3, "+0 +1 +2 -0 -1 +0 +0 +2", "bsssbbbs"),
             // A failure in between starts the counting anew.
             (1, "+0 -0 +0 -0 +0 +0", "sbbbbs"),
             // Half is not most, and a dead peer among two does not keep the node blind.

@@ -36,6 +36,11 @@ where
     Server { address, task }
 }
 
+/// An address where nothing listens.
+pub fn vacant() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// What a server does once it has read a request's head.
 #[derive(Clone)]
 pub enum Behaviour {
@@ -74,7 +79,7 @@ pub async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, behaviour: 
         Behaviour::Reply(bytes) => end(&mut stream, &bytes).await,
         Behaviour::ByPath(reply) => end(&mut stream, &reply(&head)).await,
         Behaviour::Hang => {
-            let _held = stream.read(&mut chunk).await;
+            while stream.read(&mut chunk).await.is_ok_and(|read| read > 0) {}
             Ok(())
         }
         Behaviour::Trickle(bytes) => {
