@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn failing_dependencies_in_every_shape() {
         let cases = [
-            (r#"{}"#, vec![]),
+            ("{}", vec![]),
             (r#"{"dependencies": null}"#, vec![]),
             (r#"{"dependencies": "DOWN"}"#, vec![]),
             (r#"{"dependencies": {"db": "UP", "cache": "ok", "queue": true}}"#, vec![]),
@@ -99,7 +99,7 @@ mod tests {
         let wrong = |body: &str| {
             wrong_region(&serde_json::from_str(body).unwrap(), Some(&region)).map(|failure| failure.to_string())
         };
-        for right in [r#"{}"#, r#"{"region": "eu-west-3"}"#, r#"{"region": "EU-WEST-3"}"#, r#"{"region": ""}"#, "[]"] {
+        for right in ["{}", r#"{"region": "eu-west-3"}"#, r#"{"region": "EU-WEST-3"}"#, r#"{"region": ""}"#, "[]"] {
             assert_eq!(wrong(right), None, "{right}");
         }
         assert_eq!(wrong(r#"{"region": 3}"#), None);

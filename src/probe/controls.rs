@@ -28,6 +28,7 @@ const NAMED: usize = 3;
 
 /// One control.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a node has a handful of them")]
 pub enum Control {
     /// Probed by the node itself.
     Probe {
@@ -57,15 +58,14 @@ impl Control {
 /// One result of one control: its place in the list, and why it failed.
 type Seen = (usize, Result<(), String>);
 
-/// Runs every control for as long as it is polled, and calls `change` with the reason when the node becomes blind or that
-/// reason changes, and with `None` when it sees.
+/// Runs every control for as long as it is polled, and calls `change` with `None` when the node sees, and with the reason
+/// when it becomes blind or that reason changes. It is blind to begin with; that is not said again.
 pub(super) async fn watch_controls(
     client: Arc<Client>,
     controls: Vec<Control>,
     mut change: impl FnMut(Option<String>, Instant),
 ) {
     let mut sight = Sight::new(controls.iter().map(|control| control.name().to_owned()).collect());
-    change(sight.blind(), Instant::now());
     let (sender, mut results) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
     for (index, control) in controls.into_iter().enumerate() {
@@ -82,7 +82,7 @@ pub(super) async fn watch_controls(
         }
     }
     // Only without any controls do the results end.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn run_control(client: Arc<Client>, control: Control, index: usize, results: mpsc::Sender<Seen>) {
@@ -168,7 +168,7 @@ impl Sight {
         for (i, control) in failing.iter().take(NAMED).enumerate() {
             let reason = control.last.as_ref().and_then(|last| last.as_ref().err()).map_or("", String::as_str);
             words.push_str(if i == 0 { ": " } else { ", " });
-            words.push_str(&format!("{} ({reason})", control.name));
+            words.extend([&control.name, " (", reason, ")"]);
         }
         if failing.len() > NAMED {
             words.push_str(" …");

@@ -139,9 +139,10 @@ impl Shared {
     }
 
     fn set_blind(&self, blind: Option<String>, now: Instant) {
-        match &blind {
-            Some(reason) => tracing::warn!(reason, "blind: opinions of this node are unknown"),
-            None => tracing::info!("the node sees"),
+        if let Some(reason) = &blind {
+            tracing::warn!(reason, "this node is blind: its opinions are unknown");
+        } else {
+            tracing::info!("this node sees");
         }
         self.change(|ledger| ledger.set_blind(blind, now));
     }

@@ -110,12 +110,11 @@ impl Schedule {
         drop(ledger);
         for (id, endpoint) in named {
             let endpoint = Arc::new(endpoint.clone());
-            match self.slots.get_mut(&id) {
-                Some(slot) => slot.endpoint = endpoint,
-                None => {
-                    self.slots.insert(id, Slot { endpoint, turn: 0, running: None });
-                    self.place(id, Duration::ZERO);
-                }
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.endpoint = endpoint;
+            } else {
+                self.slots.insert(id, Slot { endpoint, turn: 0, running: None });
+                self.place(id, Duration::ZERO);
             }
         }
     }
@@ -185,8 +184,11 @@ impl Schedule {
             Err(error) => {
                 tracing::error!(%error, "a probe panicked");
                 let id = error.id();
-                let owner = self.slots.values_mut().find(|slot| slot.running.as_ref().is_some_and(|r| r.id() == id));
-                owner.into_iter().for_each(|slot| slot.running = None);
+                if let Some(slot) =
+                    self.slots.values_mut().find(|slot| slot.running.as_ref().is_some_and(|r| r.id() == id))
+                {
+                    slot.running = None;
+                }
             }
         }
     }
@@ -206,10 +208,10 @@ fn interval(endpoint: &Endpoint) -> Duration {
 fn offset(endpoint: &Endpoint, phase: Phase) -> Duration {
     let identity = format!("{}/{}/{}", endpoint.service, endpoint.region, endpoint.id);
     let digest = Sha256::digest(identity.as_bytes());
-    let hash = digest.iter().take(4).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
+    let hash = digest.iter().take(4).fold(0, |hash, byte| (hash << 8) | u64::from(*byte));
     let interval = nanos(interval(endpoint));
     // The hash has 32 bits, so the product of an interval of at most 136 years fits 128.
-    let own = u128::from(interval) * u128::from(hash) >> 32;
+    let own = (u128::from(interval) * u128::from(hash)) >> 32;
     let sites = u128::from(phase.sites.max(1));
     let site = u128::from(interval) * (u128::from(phase.rank) % sites) / sites;
     Duration::from_nanos(u64::try_from((own + site) % u128::from(interval)).unwrap_or(0))

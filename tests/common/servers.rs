@@ -41,13 +41,16 @@ pub fn vacant() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// A response to a request's head.
+pub type Responder = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 /// What a server does once it has read a request's head.
 #[derive(Clone)]
 pub enum Behaviour {
     /// Writes these bytes and closes.
     Reply(Vec<u8>),
-    /// By the request's first line.
-    ByPath(Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>),
+    /// Writes what this says of the request's head, and closes.
+    ByPath(Responder),
     /// Says nothing and keeps the connection.
     Hang,
     /// Writes these bytes, then one byte each 20 ms for ever.

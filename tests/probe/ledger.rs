@@ -64,7 +64,7 @@ fn words(report: &Report) -> String {
     words.extend(report.runs.iter().map(|run| {
         let outcome = if run.outcome == Outcome::Pass { 'P' } else { 'F' };
         let before = run.before.map(|count| format!("<{count}")).unwrap_or_default();
-        let dependencies = run.dependencies.iter().map(|name| format!("[{name}]")).collect::<String>();
+        let dependencies = if run.dependencies.is_empty() { String::new() } else { format!("{:?}", run.dependencies) };
         format!("{}:{outcome}{}{before}{dependencies}", run.endpoint, run.count)
     }));
     words.extend(report.lost.iter().map(|id| format!("lost:{id}")));
@@ -107,7 +107,7 @@ fn a_failing_dependency_is_news_once() {
     node.tell();
     let seen = || Observation::pass().with_dependencies(["db"]);
     node.ledger.observe(EndpointId(0), seen(), node.now, node.now);
-    assert_eq!(words(&node.tell()), "delta 0:P5[db]");
+    assert_eq!(words(&node.tell()), r#"delta 0:P5["db"]"#);
     node.ledger.observe(EndpointId(0), seen(), node.now, node.now);
     assert_eq!(words(&node.tell()), "delta =1");
     node.see(0, "P");

@@ -204,7 +204,7 @@ async fn shutdown_ends_probes_under_way() {
     })
     .await;
     let mut slow = endpoint(0, &wedged, Duration::from_secs(50));
-    slow.probe.interval = Duration::from_secs(60);
+    slow.probe.interval = Duration::from_mins(1);
     // Of many, some are due within the first moments.
     let endpoints = (0..2000).map(|id| Endpoint { id: EndpointId(id), ..slow.clone() }).collect();
     let running = run(endpoints, vec![]);

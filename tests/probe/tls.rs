@@ -20,7 +20,7 @@ use super::{
 };
 
 const LONG: Duration = Duration::from_secs(10);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
