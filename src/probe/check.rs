@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::{connect::Resolver, dns, grpc, http, tcp, tls::TlsClients};
@@ -43,7 +45,8 @@ impl Client {
 }
 
 /// Asks once. `region` is whose answer is expected, where the answer can tell. Done by `probe.timeout` at the latest;
-/// `None` when this process stood still meanwhile, so that the failure says nothing.
+/// `None` when the failure is this process' own and says nothing of the endpoint: it stood still meanwhile, or the code
+/// that reads answers panicked.
 pub async fn run(client: &Client, probe: &Probe, region: Option<&RegionName>) -> Option<Observation> {
     let deadline = Instant::now() + probe.timeout;
     let progress = Progress::default();
@@ -55,9 +58,11 @@ pub async fn run(client: &Client, probe: &Probe, region: Option<&RegionName>) ->
             Check::Grpc(check) => grpc::check(client, check, &progress).await,
         }
     };
-    let answer = timeout_at(deadline, asked)
-        .await
-        .unwrap_or_else(|_| Err(Failure::Timeout { limit: probe.timeout, stage: progress.stage() }));
+    let Ok(answer) = AssertUnwindSafe(timeout_at(deadline, asked)).catch_unwind().await else {
+        tracing::error!(?probe, "a probe panicked");
+        return None;
+    };
+    let answer = answer.unwrap_or_else(|_| Err(Failure::Timeout { limit: probe.timeout, stage: progress.stage() }));
     let (failure, dependencies) = match answer {
         Ok(answer) => (answer.mismatch, answer.dependencies),
         Err(failure) => (Some(failure), Vec::new()),

@@ -92,8 +92,12 @@ async fn run_control(client: Arc<Client>, control: Control, index: usize, result
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let Some(seen) = check::run(&client, &probe, None).await else { continue };
-                let result = if seen.outcome == Outcome::Pass { Ok(()) } else { Err(seen.reason) };
+                let result = match check::run(&client, &probe, None).await {
+                    Some(seen) if seen.outcome == Outcome::Pass => Ok(()),
+                    Some(seen) => Err(seen.reason),
+                    // A node that stands still cannot vouch for what it saw around then.
+                    None => Err("this process stood still".to_owned()),
+                };
                 if results.send((index, result)).await.is_err() {
                     return;
                 }

@@ -103,7 +103,7 @@ impl Ledger {
         }
     }
 
-    /// Follows an endpoint from now on; one that is followed already keeps its run, unless how it is asked changed.
+    /// Follows an endpoint from now on; one that is followed already keeps its run.
     pub fn watch(&mut self, endpoint: &Endpoint) {
         let track = self.tracks.entry(endpoint.id).or_insert_with(|| Track {
             settle: 0,
@@ -119,6 +119,13 @@ impl Ledger {
     /// Forgets an endpoint without a word: the state removed it first.
     pub fn forget(&mut self, id: EndpointId) {
         self.tracks.remove(&id);
+    }
+
+    /// Starts anew with an endpoint that is asked in another way from now on: its run says nothing of that.
+    pub fn restart(&mut self, id: EndpointId) {
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.drop_run();
+        }
     }
 
     /// Drops all that was gathered, when the node turns blind (`Some`: why) and again when it sees, so that counting starts

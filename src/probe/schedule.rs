@@ -96,11 +96,12 @@ impl Schedule {
         let named: HashMap<EndpointId, &Endpoint> = catalogue.endpoints.iter().map(|e| (e.id, e)).collect();
         let mut ledger = self.shared.ledger();
         self.slots.retain(|id, slot| {
-            // A changed probe has a new number; should one ever keep its number, its old run says nothing of it.
-            let stays = named.get(id).is_some_and(|endpoint| endpoint.probe == slot.endpoint.probe);
+            let named = named.get(id);
+            let stays = named.is_some_and(|endpoint| endpoint.probe == slot.endpoint.probe);
             if !stays {
                 slot.running.take().inspect(AbortHandle::abort);
-                ledger.forget(*id);
+                // A changed probe has a new number, so this restarts nothing as long as the state keeps to that.
+                if named.is_some() { ledger.restart(*id) } else { ledger.forget(*id) }
             }
             stays
         });
@@ -168,28 +169,14 @@ impl Schedule {
         }
     }
 
-    /// Counts a result. An aborted probe was removed from the catalogue; one that panicked says nothing, and its endpoint
-    /// becomes unknown unless the next one succeeds.
+    /// Counts a result. A probe without one was aborted, because the catalogue dropped it.
     fn finish(&mut self, done: Result<Done, JoinError>) {
-        match done {
-            Ok(Done { id, started, seen }) => {
-                if let Some(slot) = self.slots.get_mut(&id) {
-                    slot.running = None;
-                }
-                if let Some(seen) = seen {
-                    self.shared.observe(id, seen, started);
-                }
-            }
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => {
-                tracing::error!(%error, "a probe panicked");
-                let id = error.id();
-                if let Some(slot) =
-                    self.slots.values_mut().find(|slot| slot.running.as_ref().is_some_and(|r| r.id() == id))
-                {
-                    slot.running = None;
-                }
-            }
+        let Ok(Done { id, started, seen }) = done else { return };
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.running = None;
+        }
+        if let Some(seen) = seen {
+            self.shared.observe(id, seen, started);
         }
     }
 }

@@ -9,10 +9,13 @@ use hickory_proto::{
         rdata::{A, CNAME},
     },
 };
-use quorate::core::{
-    record::{RecordType, RecordValue},
-    report::Outcome,
-    service::{Check, DnsCheck, GrpcCheck, TcpCheck},
+use quorate::{
+    core::{
+        record::{RecordType, RecordValue},
+        report::Outcome,
+        service::{Check, DnsCheck, GrpcCheck, Probe, TcpCheck},
+    },
+    probe::check::{self, Client},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,7 +24,7 @@ use tokio::{
 use tonic_health::ServingStatus;
 
 use super::{
-    ask,
+    ask, get,
     servers::{Behaviour, http, serve, vacant},
     target,
 };
@@ -163,6 +166,21 @@ async fn dns_servers_that_are_silent_or_gone() {
     assert_eq!(verdict(check(address), SHORT).await, "no whole answer within 300ms (waiting for an answer)");
     drop(silent);
     assert_eq!(verdict(check(address), LONG).await, "the connection broke: connection refused");
+}
+
+#[tokio::test]
+async fn a_failure_of_a_process_that_stood_still_says_nothing() {
+    let hung = http(Behaviour::Hang).await;
+    let probe = |timeout| Probe { interval: timeout * 2, timeout, check: Check::Http(get(hung.address)) };
+    let client = Client::new(rustls::RootCertStore::empty());
+    for (stall, counts) in [(Duration::ZERO, true), (Duration::from_secs(1), false)] {
+        let probe = probe(Duration::from_millis(100));
+        let mut asked = std::pin::pin!(check::run(&client, &probe, None));
+        assert!(futures::poll!(&mut asked).is_pending());
+        // This runtime has one thread.
+        std::thread::sleep(stall);
+        assert_eq!(asked.await.is_some(), counts, "after {stall:?}");
+    }
 }
 
 #[tokio::test]
