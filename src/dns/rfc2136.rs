@@ -140,7 +140,7 @@ impl Rfc2136 {
     /// What an answer other than success means. RFC 2136 §2.2 and RFC 8945 §5.3 name the codes.
     fn refusal(&self, reply: &Reply, record: &Record) -> ProviderError {
         if let Some(error) = reply.error {
-            return self.bad_signature(error, reply.skew);
+            return self.bad_signature(error, reply.skew, record);
         }
         let code = reply.message.metadata.response_code;
         let stale = |why: &str| ProviderError::Stale(format!("{} answered {code:?}: {why}", self.server));
@@ -172,16 +172,16 @@ impl Rfc2136 {
         }
     }
 
-    fn bad_signature(&self, error: TsigError, skew: Option<i64>) -> ProviderError {
+    fn bad_signature(&self, error: TsigError, skew: Option<i64>, record: &Record) -> ProviderError {
         let key = self.key.name();
         match error {
+            // Knot answers so, too, when the key exists and its access list does not name the record.
             TsigError::BadKey => self.permanent(
                 "BADKEY",
-                format!("give the server a key of the name `{key}` and the same algorithm, and allow it for the zone (Knot: `acl`, action update)"),
+                format!("give the server a key `{key}` with the same algorithm; and {}", self.grant(record)),
             ),
-            TsigError::BadSig | TsigError::BadTrunc => {
-                self.permanent("BADSIG", format!("the server holds another secret for the key `{key}`: make them equal"))
-            }
+            TsigError::BadSig | TsigError::BadTrunc => self
+                .permanent("BADSIG", format!("the server holds another secret for the key `{key}`: make them equal")),
             TsigError::BadTime => {
                 let by = skew.map_or(String::new(), |skew| {
                     let direction = if skew >= 0 { "ahead of" } else { "behind" };
@@ -315,4 +315,57 @@ fn replace(name: &Name, rtype: WireType, ttl: u32, data: Vec<RData>) -> Vec<Wire
     delete.dns_class = DNSClass::ANY;
     let add = data.into_iter().map(|data| WireRecord::from_rdata(name.clone(), ttl, data));
     std::iter::once(delete).chain(add).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider() -> Rfc2136 {
+        let config = Rfc2136Config {
+            server: "192.0.2.53".parse().unwrap(),
+            key_name: "quorate-key".parse().unwrap(),
+            algorithm: Algorithm::HmacSha256,
+            secret: Secret::new("MDEyMzQ1Njc4OWFiY2RlZg=="),
+            timeout: Rfc2136Config::TIMEOUT,
+        };
+        Rfc2136::new(&config).unwrap()
+    }
+
+    fn record() -> Record {
+        Record {
+            provider: "main".parse().unwrap(),
+            zone: "example.test".parse().unwrap(),
+            name: "www.example.test".parse().unwrap(),
+            rtype: RecordType::A,
+            ttl: 60,
+        }
+    }
+
+    fn reply(response_code: ResponseCode, authentic: bool) -> Reply {
+        let mut message = Message::query();
+        message.metadata.response_code = response_code;
+        Reply { message, authentic, error: None, skew: None }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_by_how_much() {
+        let said = |skew| provider().bad_signature(TsigError::BadTime, skew, &record()).to_string();
+        assert!(said(Some(-301)).contains("(its clock is 301 s behind ours); set both clocks by NTP"));
+        assert!(said(Some(400)).contains("400 s ahead of ours"));
+        assert!(said(None).contains("BADTIME; set both clocks"));
+    }
+
+    #[test]
+    fn each_code_means_stale_wait_or_mend() {
+        let meaning = |code, authentic| provider().refusal(&reply(code, authentic), &record());
+        for code in [ResponseCode::NXRRSet, ResponseCode::YXRRSet] {
+            assert!(matches!(meaning(code, true), ProviderError::Stale(_)));
+            assert!(matches!(meaning(code, false), ProviderError::Indeterminate(_)));
+        }
+        for code in [ResponseCode::Refused, ResponseCode::NotAuth, ResponseCode::NotZone, ResponseCode::NotImp] {
+            assert!(matches!(meaning(code, false), ProviderError::Permanent { .. }));
+        }
+        assert!(matches!(meaning(ResponseCode::ServFail, true), ProviderError::Transient { .. }));
+    }
 }
