@@ -4,6 +4,9 @@
 //! after, and it refuses, as strongly as its API allows (its [`Grade`]), to write over anything else. It never empties a
 //! record (invariant 5), never retries a write by itself, and never logs a credential.
 
+pub mod authoritative;
+pub mod config;
+pub mod ovh;
 pub mod rfc2136;
 pub mod secret;
 pub mod tsig;
@@ -196,6 +199,11 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// The longest that a write may go on at the provider after it was sent. For grade C the cooldown is never shorter.
     fn longest_request(&self) -> Duration;
+
+    /// What the provider will make of `wanted`: some raise a TTL. Readings and nameservers are compared with this.
+    fn published(&self, wanted: &RrSet) -> RrSet {
+        wanted.clone()
+    }
 
     /// Reads the record and its fence from the provider itself, never from a cache.
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError>;
