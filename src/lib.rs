@@ -1,5 +1,8 @@
 //! Quorate: DNS failover that takes a quorum.
 
 pub mod core;
+pub mod diagnostic;
 pub mod dns;
 pub mod proto;
+pub mod reader;
+pub mod service_file;
