@@ -90,7 +90,7 @@ impl Problems {
         if all.is_empty() {
             return None;
         }
-        all.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        all.sort_by_key(|problem| (problem.line, problem.column));
         let untold = all.len().saturating_sub(MAX_TOLD);
         all.truncate(MAX_TOLD);
         Some(Self { file: "input".to_owned(), told: all, untold })

@@ -43,7 +43,7 @@ struct Found {
 #[derive(Debug)]
 pub struct Table<'d, 't> {
     document: &'d Document<'t>,
-    table: &'d DeTable<'t>,
+    entries: &'d DeTable<'t>,
     path: Path,
     /// What the reader asked for so far: the keys that there are.
     known: RefCell<Vec<&'static str>>,
@@ -55,7 +55,7 @@ pub struct Table<'d, 't> {
 #[derive(Debug, Clone)]
 pub struct Value<'d, 't> {
     document: &'d Document<'t>,
-    value: &'d Spanned<DeValue<'t>>,
+    written: &'d Spanned<DeValue<'t>>,
     path: Path,
 }
 
@@ -88,7 +88,7 @@ impl<'t> Document<'t> {
     }
 
     fn table<'d, T>(&'d self, table: &'d DeTable<'t>, path: Path, read: impl FnOnce(&Table<'d, 't>) -> T) -> T {
-        let table = Table { document: self, table, path, known: RefCell::default(), open: Cell::new(false) };
+        let table = Table { document: self, entries: table, path, known: RefCell::default(), open: Cell::new(false) };
         let value = read(&table);
         table.refuse_unknown();
         value
@@ -160,8 +160,8 @@ impl<'d, 't> Table<'d, 't> {
     /// The value of `key`, if it was written.
     pub fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
         self.known.borrow_mut().push(key);
-        let value = self.table.get(key)?;
-        Some(Value { document: self.document, value, path: self.path.key(key) })
+        let value = self.entries.get(key)?;
+        Some(Value { document: self.document, written: value, path: self.path.key(key) })
     }
 
     /// Where this table stands.
@@ -202,7 +202,7 @@ impl<'d, 't> Table<'d, 't> {
     /// A list of tables, `[[key]]`; one table is a list of one. One that is no table is refused and read as empty.
     pub fn tables<T: Default>(&self, key: &'static str, read: impl Fn(&Table<'d, 't>) -> T) -> Vec<T> {
         let Some(value) = self.get(key) else { return Vec::new() };
-        if value.value.get_ref().is_table() {
+        if value.written.get_ref().is_table() {
             let only = Value { path: value.path.index(0), ..value };
             return only.table(read).into_iter().collect();
         }
@@ -216,9 +216,9 @@ impl<'d, 't> Table<'d, 't> {
         let entry = |(key, value): (&Spanned<_>, &'d Spanned<DeValue<'t>>)| {
             let key: &std::borrow::Cow<'_, str> = key.get_ref();
             let path = self.path.key(key);
-            (key.clone().into_owned(), Value { document: self.document, value, path })
+            (key.clone().into_owned(), Value { document: self.document, written: value, path })
         };
-        self.table.iter().map(entry).collect()
+        self.entries.iter().map(entry).collect()
     }
 
     /// Refuses this table as a whole.
@@ -232,24 +232,21 @@ impl<'d, 't> Table<'d, 't> {
             return;
         }
         let known = self.known.borrow();
-        for (key, _) in self.table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
             let text = key.get_ref().as_ref();
             let meant = known
                 .iter()
-                .filter(|candidate| !self.table.contains_key(**candidate))
+                .filter(|candidate| !self.entries.contains_key(**candidate))
                 .map(|candidate| (strsim::damerau_levenshtein(text, candidate), *candidate))
                 .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
                 .min();
-            let hint = match meant {
-                Some((_, candidate)) => {
-                    self.document.found.borrow_mut().unread.push(self.path.key(candidate));
-                    format!("did you mean `{candidate}`?")
-                }
-                None => {
-                    let mut keys = known.clone();
-                    keys.sort_unstable();
-                    format!("the keys here are {}", keys.join(", "))
-                }
+            let hint = if let Some((_, candidate)) = meant {
+                self.document.found.borrow_mut().unread.push(self.path.key(candidate));
+                format!("did you mean `{candidate}`?")
+            } else {
+                let mut keys = known.clone();
+                keys.sort_unstable();
+                format!("the keys here are {}", keys.join(", "))
             };
             let path = self.path.key(text);
             self.document.found.borrow_mut().unread.push(path.clone());
@@ -267,16 +264,16 @@ impl<'d, 't> Value<'d, 't> {
     /// Refuses the value; nothing further is said of it.
     pub fn refuse(&self, message: impl Into<String>, hint: Option<&str>) {
         self.document.found.borrow_mut().unread.push(self.path.clone());
-        self.document.problem(self.path.clone(), self.value.span(), message.into(), hint.map(str::to_owned));
+        self.document.problem(self.path.clone(), self.written.span(), message.into(), hint.map(str::to_owned));
     }
 
     fn wrong_type(&self, wanted: &str, hint: Option<&str>) {
-        self.refuse(format!("{} is not {wanted}", kind(self.value.get_ref())), hint);
+        self.refuse(format!("{} is not {wanted}", kind(self.written.get_ref())), hint);
     }
 
     /// The TOML value itself.
     pub fn raw(&self) -> &'d DeValue<'t> {
-        self.value.get_ref()
+        self.written.get_ref()
     }
 
     /// A text.
@@ -335,7 +332,7 @@ impl<'d, 't> Value<'d, 't> {
             self.wrong_type(wanted, wanted.starts_with("a list").then_some("put it in brackets: [ … ]"));
             return Vec::new();
         };
-        let item = |(i, value)| Value { document: self.document, value, path: self.path.index(i) };
+        let item = |(i, value)| Value { document: self.document, written: value, path: self.path.index(i) };
         array.iter().enumerate().map(item).collect()
     }
 

@@ -110,8 +110,9 @@ fn kind(draft: &ProbeDraft) -> (&'static str, Option<&str>) {
 fn check(at: &Path, draft: &ProbeDraft, found: &mut Findings) -> Option<Check> {
     let kinds = [draft.http.is_some(), draft.tcp.is_some(), draft.dns.is_some(), draft.grpc.is_some()];
     let (key, Some(text)) = kind(draft) else {
-        found.problem(at, "the probe does not say what to ask").hint =
-            Some("give it one of http, tcp, dns and grpc".to_owned());
+        let problem = found.problem(at, "the probe does not say what to ask");
+        problem.hint = Some("give it one of http, tcp, dns and grpc".to_owned());
+        problem.because = ["http", "tcp", "dns", "grpc"].map(|key| at.key(key)).to_vec();
         return None;
     };
     if kinds.iter().filter(|given| **given).count() > 1 {

@@ -172,8 +172,7 @@ impl Findings {
         mut self,
         build: impl FnOnce() -> Option<T>,
     ) -> Result<(T, Vec<Warning>), Vec<Problem>> {
-        let built = build();
-        match built {
+        match build() {
             Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),
             _ => {
                 if self.problems.is_empty() {

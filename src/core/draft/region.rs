@@ -19,13 +19,17 @@ struct Parts {
     name: Option<RegionName>,
     values: Option<Values>,
     probes: Option<Vec<Probe>>,
-    /// `Some(None)` when the draft has none.
-    dynamodb: Option<Option<Table>>,
+    dynamodb: Option<Table>,
+    /// Whether the draft has one, readable or not.
+    dynamodb_written: bool,
 }
 
 impl Parts {
     fn complete(self) -> Option<Region> {
-        Some(Region { name: self.name?, values: self.values?, probes: self.probes?, dynamodb: self.dynamodb? })
+        if self.dynamodb_written && self.dynamodb.is_none() {
+            return None;
+        }
+        Some(Region { name: self.name?, values: self.values?, probes: self.probes?, dynamodb: self.dynamodb })
     }
 
     /// The region's name in a message about another one.
@@ -62,10 +66,8 @@ pub(super) fn validate(drafts: &[RegionDraft], records: &Records, found: &mut Fi
             name: found.required::<RegionName>(&path.key("name"), draft.name.as_deref()),
             values: values(&path.key("values"), &draft.values, records, found),
             probes: probe::validate(&path.key("probe"), &draft.probes, records, found),
-            dynamodb: draft
-                .dynamodb
-                .as_ref()
-                .map_or(Some(None), |table| dynamodb(&path.key("dynamodb"), table, found).map(Some)),
+            dynamodb: draft.dynamodb.as_ref().and_then(|table| dynamodb(&path.key("dynamodb"), table, found)),
+            dynamodb_written: draft.dynamodb.is_some(),
         });
     }
     for (i, region) in regions.iter().enumerate() {
@@ -179,7 +181,7 @@ fn compare(path: &Path, region: &Parts, other: &Path, earlier: &Parts, index: us
         let message = format!("the same values as region {}: a switch would change nothing", earlier.called(index));
         found.problem(&path.key("values"), message).because = vec![other.key("values")];
     }
-    if let (Some(Some(table)), Some(Some(first))) = (&region.dynamodb, &earlier.dynamodb)
+    if let (Some(table), Some(first)) = (&region.dynamodb, &earlier.dynamodb)
         && table.table != first.table
     {
         let message = format!("the table is `{}` in region {}", first.table, earlier.called(index));
@@ -215,8 +217,8 @@ fn probes_of_another(this: (&Path, &Parts, usize), other: (&Path, &Parts, usize)
 
 /// Gates pass where there is no table: that may be meant, and may be forgotten.
 fn ungated(list: &Path, regions: &[Parts], found: &mut Findings) {
-    let some_have = regions.iter().any(|region| matches!(region.dynamodb, Some(Some(_))));
-    for (i, _) in regions.iter().enumerate().filter(|(_, region)| some_have && matches!(region.dynamodb, Some(None))) {
+    let some_have = regions.iter().any(|region| region.dynamodb_written);
+    for (i, _) in regions.iter().enumerate().filter(|(_, region)| some_have && !region.dynamodb_written) {
         found.warn(&list.index(i), "this region has no dynamodb table while others have: its gates always pass");
     }
 }

@@ -3,6 +3,8 @@
 //! Every problem is told at once, each at its line. What a file means is decided in [`crate::core::draft`]; here is only how
 //! it is written.
 
+mod write;
+
 use std::collections::BTreeMap;
 
 use toml::de::DeValue;
@@ -17,6 +19,8 @@ use crate::{
     diagnostic::{Diagnostic, Problems},
     reader::{Document, Table, Value},
 };
+
+pub use write::write;
 
 /// Reads a service file: the service, and the warnings in it.
 ///
@@ -78,7 +82,7 @@ fn probe(table: &Table<'_, '_>) -> ProbeDraft {
         method: table.text("method"),
         status: table.get("status").map(|value| statuses(&value)),
         json: table.table("json", |json| pairs(json, scalar)).unwrap_or_default(),
-        headers: table.table("headers", |headers| pairs(headers, |value| value.text())).unwrap_or_default(),
+        headers: table.table("headers", |headers| pairs(headers, header)).unwrap_or_default(),
         body: table.text("body"),
         redirects: table.integer("redirects"),
         send: table.text("send"),
@@ -93,7 +97,7 @@ fn probe(table: &Table<'_, '_>) -> ProbeDraft {
 }
 
 /// A table whose keys are data; what cannot be read is refused and left out.
-fn pairs<T>(table: &Table<'_, '_>, read: impl Fn(&Value<'_, '_>) -> Option<T>) -> BTreeMap<String, T> {
+fn pairs<T>(table: &Table<'_, '_>, read: impl for<'d, 't> Fn(&Value<'d, 't>) -> Option<T>) -> BTreeMap<String, T> {
     table.entries().into_iter().filter_map(|(key, value)| Some((key, read(&value)?))).collect()
 }
 
@@ -115,6 +119,10 @@ fn scalar(value: &Value<'_, '_>) -> Option<Scalar> {
             None
         }
     }
+}
+
+fn header(value: &Value<'_, '_>) -> Option<String> {
+    value.text()
 }
 
 fn policy(table: &Table<'_, '_>) -> PolicyDraft {
