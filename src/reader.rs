@@ -28,6 +28,8 @@ pub const MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Document<'t> {
     text: &'t str,
+    /// The table whose lines are never shown, for somebody might have put a secret there.
+    private: Option<&'static str>,
     root: Spanned<DeTable<'t>>,
     found: RefCell<Found>,
 }
@@ -39,6 +41,14 @@ struct Found {
     unread: Vec<Path>,
 }
 
+/// One of these keys must be there, or else the message is told.
+#[derive(Debug)]
+struct Needed {
+    keys: Vec<&'static str>,
+    message: String,
+    hint: Option<String>,
+}
+
 /// One table, being read.
 #[derive(Debug)]
 pub struct Table<'d, 't> {
@@ -47,6 +57,8 @@ pub struct Table<'d, 't> {
     path: Path,
     /// What the reader asked for so far: the keys that there are.
     known: RefCell<Vec<&'static str>>,
+    /// The keys of which one must be there.
+    needed: RefCell<Vec<Needed>>,
     /// Whether the keys are data, and any is right.
     open: Cell<bool>,
 }
@@ -60,26 +72,25 @@ pub struct Value<'d, 't> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses the text.
+    /// Parses the text. No excerpt is ever shown of what stands in the table `private`.
     ///
     /// # Errors
     /// It is not TOML, or too long.
-    pub fn parse(text: &'t str) -> Result<Self, Problems> {
-        let at = |span, message, hint| Diagnostic::at(text, span, Path::default(), message, hint);
-        let mut problems = Vec::new();
+    pub fn parse(text: &'t str, private: Option<&'static str>) -> Result<Self, Problems> {
+        let empty = Spanned::new(0..0, DeTable::new());
+        let mut document = Self { text, private, root: empty, found: RefCell::default() };
         if text.len() > MAX_BYTES {
-            problems.push(at(0..0, format!("the text is longer than {MAX_BYTES} bytes"), None));
+            let message = format!("the text is longer than {MAX_BYTES} bytes");
+            return Err(Problems::one(document.diagnostic(0..0, Path::default(), message, None)));
         }
-        let (root, errors) =
-            if problems.is_empty() { DeTable::parse_recoverable(text) } else { DeTable::parse_recoverable("") };
+        let (root, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let message = error.message().replace('\n', "; ");
-            problems.push(at(error.span().unwrap_or(0..0), message, None));
+            document.problem(Path::default(), error.span().unwrap_or(0..0), message, None);
         }
-        match Problems::new(problems) {
-            Some(problems) => Err(problems),
-            None => Ok(Self { text, root, found: RefCell::default() }),
-        }
+        document.root = root;
+        let clean = document.found.borrow().problems.is_empty();
+        if clean { Ok(document) } else { document.finish(None) }
     }
 
     /// Reads the whole with `read` and refuses the keys that it did not ask for.
@@ -88,9 +99,17 @@ impl<'t> Document<'t> {
     }
 
     fn table<'d, T>(&'d self, table: &'d DeTable<'t>, path: Path, read: impl FnOnce(&Table<'d, 't>) -> T) -> T {
-        let table = Table { document: self, entries: table, path, known: RefCell::default(), open: Cell::new(false) };
+        let table = Table {
+            document: self,
+            entries: table,
+            path,
+            known: RefCell::default(),
+            needed: RefCell::default(),
+            open: Cell::new(false),
+        };
         let value = read(&table);
         table.refuse_unknown();
+        table.refuse_missing();
         value
     }
 
@@ -127,7 +146,7 @@ impl<'t> Document<'t> {
     /// A warning at its place in the text.
     pub fn place(&self, warning: Warning) -> Diagnostic {
         let span = self.locate(&warning.path);
-        Diagnostic::at(self.text, span, warning.path, warning.message, None)
+        self.diagnostic(span, warning.path, warning.message, None)
     }
 
     /// Where the field stands; where it is missing, the innermost table that ought to have it.
@@ -151,8 +170,18 @@ impl<'t> Document<'t> {
     }
 
     fn problem(&self, path: Path, span: Range<usize>, message: String, hint: Option<String>) {
-        let diagnostic = Diagnostic::at(self.text, span, path, message, hint);
+        let diagnostic = self.diagnostic(span, path, message, hint);
         self.found.borrow_mut().problems.push(diagnostic);
+    }
+
+    fn diagnostic(&self, span: Range<usize>, path: Path, message: String, hint: Option<String>) -> Diagnostic {
+        // Without a path the text is no TOML, and nobody knows in which table the line stands.
+        let hidden = self.private.is_some_and(|private| match path.0.first() {
+            None => true,
+            Some(first) => *first == Segment::Key(private.to_owned()),
+        });
+        let diagnostic = Diagnostic::at(self.text, span, path, message, hint);
+        if hidden { Diagnostic { excerpt: String::new(), ..diagnostic } } else { diagnostic }
     }
 }
 
@@ -162,6 +191,23 @@ impl<'d, 't> Table<'d, 't> {
         self.known.borrow_mut().push(key);
         let value = self.entries.get(key)?;
         Some(Value { document: self.document, written: value, path: self.path.key(key) })
+    }
+
+    /// The value of `key`, which must be there.
+    pub fn need(&self, key: &'static str) -> Option<Value<'d, 't>> {
+        self.need_one_of(&[key], format!("`{key}` is missing"), None);
+        self.get(key)
+    }
+
+    /// One of these keys must be there.
+    pub fn need_one_of(&self, keys: &[&'static str], message: impl Into<String>, hint: Option<&str>) {
+        let needed = Needed { keys: keys.to_vec(), message: message.into(), hint: hint.map(str::to_owned) };
+        self.needed.borrow_mut().push(needed);
+    }
+
+    /// Nobody knows which further keys belong here.
+    pub fn ignore_rest(&self) {
+        self.open.set(true);
     }
 
     /// Where this table stands.
@@ -225,6 +271,18 @@ impl<'d, 't> Table<'d, 't> {
     pub fn refuse(&self, message: impl Into<String>, hint: Option<&str>) {
         let span = self.document.locate(&self.path);
         self.document.problem(self.path.clone(), span, message.into(), hint.map(str::to_owned));
+    }
+
+    /// Runs after [`Self::refuse_unknown`]: a misspelt key is not missing as well.
+    fn refuse_missing(&self) {
+        for Needed { keys, message, hint } in self.needed.take() {
+            let path = self.path.key(keys[0]);
+            let misspelt = |key: &&str| self.document.found.borrow().unread.contains(&self.path.key(key));
+            if !keys.iter().any(|key| self.entries.contains_key(*key) || misspelt(key)) {
+                let span = self.document.locate(&path);
+                self.document.problem(path, span, message, hint);
+            }
+        }
     }
 
     fn refuse_unknown(&self) {
@@ -319,6 +377,23 @@ impl<'d, 't> Value<'d, 't> {
             self.refuse(format!("`{}` is not a duration", cut(text)), HINT);
         }
         duration
+    }
+
+    /// A duration between `low` and `high`, both included.
+    pub fn duration_within(&self, low: Duration, high: Duration) -> Option<Duration> {
+        let span = self.duration()?;
+        if (low..=high).contains(&span) {
+            return Some(span);
+        }
+        let [span, low, high] = [span, low, high].map(humantime::format_duration);
+        self.refuse(format!("{span} is not between {low} and {high}"), None);
+        None
+    }
+
+    /// The text read by `read`, which tells what is wrong with it.
+    pub fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text()?;
+        read(&text).map_err(|message| self.refuse(message, None)).ok()
     }
 
     /// A list of texts, see [`Table::texts`].

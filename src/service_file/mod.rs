@@ -27,7 +27,7 @@ pub use write::write;
 /// # Errors
 /// Every problem, in the order of the text.
 pub fn parse(text: &str) -> Result<(Service, Vec<Diagnostic>), Problems> {
-    let document = Document::parse(text)?;
+    let document = Document::parse(text, None)?;
     let draft = document.read(draft);
     let validated = document.validated(draft.validate());
     let placed = validated
@@ -67,7 +67,8 @@ fn region(table: &Table<'_, '_>) -> RegionDraft {
     }
 }
 
-fn probe(table: &Table<'_, '_>) -> ProbeDraft {
+/// Reads one probe; also those of a node's controls.
+pub(crate) fn probe(table: &Table<'_, '_>) -> ProbeDraft {
     ProbeDraft {
         http: table.text("http"),
         tcp: table.text("tcp"),

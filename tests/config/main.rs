@@ -1,5 +1,6 @@
 //! Service files and node configurations as their authors see them: what is accepted, and how each mistake is told.
 
+mod nodes;
 mod properties;
 mod services;
 
@@ -15,7 +16,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Compares with what is in the file; with QUORATE_BLESS=1 the file is written instead, to be read before it is committed.
+/// Compares with what is in the file; with `QUORATE_BLESS=1` the file is written instead, to be read before it is committed.
 fn assert_golden(name: &str, actual: &str) {
     if std::env::var_os("QUORATE_BLESS").is_some() {
         std::fs::write(path(name), actual).unwrap();

@@ -1,7 +1,7 @@
 //! Whatever the text, reading it gives an answer and never panics; and what was accepted is accepted again.
 
 use proptest::prelude::*;
-use quorate::service_file;
+use quorate::{config, service_file};
 
 use crate::read;
 
@@ -49,6 +49,15 @@ fn mutated(text: String) -> impl Strategy<Value = String> {
     })
 }
 
+/// The same of a node's configuration.
+fn node_survives(text: &str) -> Result<(), TestCaseError> {
+    if let Err(problems) = config::parse(text, &|_| Some("aHVudGVyMg==".to_owned())) {
+        prop_assert!(problems.count() > 0);
+        prop_assert!(!problems.to_string().is_empty());
+    }
+    Ok(())
+}
+
 /// Parses and, if it was refused, renders: the rendering must hold every problem's place.
 fn survives(text: &str) -> Result<(), TestCaseError> {
     match service_file::parse(text) {
@@ -79,6 +88,12 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}") {
         survives(&text)?;
+        node_survives(&text)?;
+    }
+
+    #[test]
+    fn no_slip_in_a_node_makes_it_panic(text in mutated(read("deploy/node.toml.example"))) {
+        node_survives(&text)?;
     }
 
     #[test]

@@ -4,7 +4,8 @@ use quorate::service_file;
 
 use crate::{assert_golden, read, with};
 
-const GOOD: &[&str] = &["tests/fixtures/services/design.toml", "tests/fixtures/services/every-key.toml"];
+const GOOD: &[&str] =
+    &["tests/fixtures/services/design.toml", "tests/fixtures/services/every-key.toml", "deploy/service.toml.example"];
 
 /// `path: message` of each problem, for tables.
 fn problems(text: &str) -> Vec<String> {
@@ -27,6 +28,13 @@ fn good_files_are_accepted_and_read_back_the_same() {
             Err(problems) => panic!("{problems}\n{written}"),
         }
     }
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let text = read("deploy/service.toml.example");
+    let (without_policy, _) = text.split_once("[policy]").unwrap();
+    assert_eq!(service_file::parse(&text), service_file::parse(without_policy));
 }
 
 #[test]
@@ -242,7 +250,7 @@ fn records_that_cannot_stand_together_are_refused() {
         problems(&beside("www", "CNAME", ["CNAME = [\"a.example.net\", \"c.example.net\"],", cname[1]])),
         ["region[0].values.CNAME: a CNAME has exactly one value, not 2 (RFC 2181 §10.1)"]
     );
-    let long = [&"a".repeat(63), &"b".repeat(63), &"c".repeat(63), &"d".repeat(42)].map(|l| l.as_str()).join(".");
+    let long = [("a", 63), ("b", 63), ("c", 63), ("d", 42)].map(|(letter, length)| letter.repeat(length)).join(".");
     let told = problems(&beside(&long, "A", ["", ""]));
     assert!(told[0].contains("longer than the 253 characters"), "{told:?}");
 }

@@ -10,7 +10,7 @@ mod probe;
 mod problem;
 mod record;
 mod region;
-mod url;
+pub mod url;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +19,7 @@ pub use problem::{Path, Problem, Segment, Warning};
 use self::problem::Findings;
 use super::{
     names::ServiceName,
-    service::{Scalar, Service},
+    service::{Probe, Scalar, Service},
 };
 
 /// How many records a service may have.
@@ -205,5 +205,14 @@ impl Draft {
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl ProbeDraft {
+    /// The probe that this draft at `path` describes, outside of any service.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn validate(&self, path: &Path) -> Result<(Probe, Vec<Warning>), Vec<Problem>> {
+        let mut found = Findings::default();
+        let probe = probe::one(path, self, &mut found);
+        found.into_result(move || probe)
+    }
+}

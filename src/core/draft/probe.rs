@@ -56,15 +56,20 @@ pub(super) fn validate(
     let mut probes: Vec<Probe> = Vec::new();
     for (i, draft) in drafts.iter().enumerate().take(MAX_PROBES) {
         let at = list.index(i);
-        let (interval, timeout) = times(&at, draft, found);
-        let Some(check) = check(&at, draft, found) else { continue };
-        asks_the_region_itself(&at, draft, target(&check), records, found);
-        if let Some(j) = probes.iter().position(|probe| probe.check == check) {
+        let Some(probe) = one(&at, draft, found) else { continue };
+        asks_the_region_itself(&at, draft, target(&probe.check), records, found);
+        if let Some(j) = probes.iter().position(|earlier| earlier.check == probe.check) {
             found.problem(&at, "the region has this probe already").because = vec![list.index(j)];
         }
-        probes.push(Probe { interval, timeout, check });
+        probes.push(probe);
     }
     (found.count() == before && !probes.is_empty()).then_some(probes)
+}
+
+pub(super) fn one(at: &Path, draft: &ProbeDraft, found: &mut Findings) -> Option<Probe> {
+    let (interval, timeout) = times(at, draft, found);
+    let check = check(at, draft, found)?;
+    Some(Probe { interval, timeout, check })
 }
 
 fn times(at: &Path, draft: &ProbeDraft, found: &mut Findings) -> (Duration, Duration) {

@@ -210,3 +210,24 @@ impl fmt::Display for Human {
         f.write_str(&parts.join(" "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_read_as_in_the_file() {
+        let path = Path::default().key("region").index(1).key("probe").index(0).key("json").key("/a b");
+        assert_eq!(path.to_string(), "region[1].probe[0].json.\"/a b\"");
+        assert!(path.is_within(&Path::default().key("region").index(1)));
+        assert!(!path.is_within(&Path::default().key("region").index(0)));
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (millis, text) in [(0, "0s"), (1, "1ms"), (1_500, "1s 500ms"), (90_000, "1m 30s"), (90_000_000, "1d 1h")] {
+            assert_eq!(Human(Duration::from_millis(millis)).to_string(), text);
+        }
+        assert_eq!(Human(Duration::from_nanos(1_000_000_001)).to_string(), "1s 1ns");
+    }
+}

@@ -7,15 +7,20 @@ use crate::core::{record::DomainName, service::Target};
 
 /// An address to connect to and what is asked there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) tls: bool,
-    pub(super) target: Target,
+pub struct Url {
+    /// Whether it is https.
+    pub tls: bool,
+    /// Where to connect.
+    pub target: Target,
     /// Path and query, beginning with `/`.
-    pub(super) path: String,
+    pub path: String,
 }
 
 /// Reads `http[s]://host[:port][/path][?query]`.
-pub(super) fn parse(text: &str) -> Result<Url, String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse(text: &str) -> Result<Url, String> {
     let (tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
         (true, rest)
     } else if let Some(rest) = text.strip_prefix("http://") {
@@ -42,7 +47,10 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
 }
 
 /// Reads `host:port`, or `host` where there is a default port. IPv6 addresses stand in brackets.
-pub(super) fn target(text: &str, default_port: Option<u16>) -> Result<Target, String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn target(text: &str, default_port: Option<u16>) -> Result<Target, String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or_else(|| format!("`{}` has no closing bracket", cut(text)))?;
         let address = host.parse::<std::net::Ipv6Addr>();
