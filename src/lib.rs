@@ -1,7 +1,12 @@
 //! Quorate: DNS failover that takes a quorum.
 
+pub mod config;
 pub mod core;
+pub mod diagnostic;
 pub mod dns;
 pub mod leader;
 pub mod probe;
 pub mod proto;
+pub mod reader;
+pub mod secret;
+pub mod service_file;
