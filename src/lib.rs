@@ -2,4 +2,5 @@
 
 pub mod core;
 pub mod dns;
+pub mod grpc;
 pub mod proto;
