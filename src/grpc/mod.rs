@@ -10,4 +10,4 @@
 pub mod cluster;
 pub mod errors;
 
-pub use cluster::{Cluster, ClusterError, Consistency, ReadInfo};
+pub use cluster::{Cluster, ClusterError, Consistency, ReadInfo, Violation};
