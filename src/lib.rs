@@ -4,5 +4,6 @@ pub mod cli;
 pub mod core;
 pub mod dns;
 pub mod grpc;
+pub mod leader;
 pub mod proto;
 pub mod view;

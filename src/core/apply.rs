@@ -48,7 +48,7 @@ impl State {
             Action::Tick => Ok(Response::Done),
             Action::Reports(reports) => Ok(self.take_reports(stamp, reports)),
             Action::ApplyService { service, source, by } => self.apply_service(stamp, service, source, by),
-            Action::RemoveService { service } => self.remove_service(service),
+            Action::RemoveService { service } => self.remove_service(stamp, service),
             Action::Authorise(intent) => self.authorise(stamp, intent),
             Action::Written { service, epoch, receipts } => self.written(stamp, service, *epoch, receipts),
             Action::Observed { service, epoch, answers } => self.observed(stamp, service, *epoch, answers),
@@ -120,6 +120,7 @@ impl State {
                 cooldown_until: stamp.at,
                 automatic: vec![],
                 verdicts: BTreeMap::new(),
+                written: vec![],
                 trouble: None,
                 drift: None,
                 history: VecDeque::new(),
@@ -141,6 +142,7 @@ impl State {
             }
         }
         self.services.insert(service.name.clone(), state);
+        self.catalogue_at = stamp.index;
         Ok(Response::Done)
     }
 
@@ -180,7 +182,7 @@ impl State {
         }
     }
 
-    fn remove_service(&mut self, name: &ServiceName) -> Result<Response, Refusal> {
+    fn remove_service(&mut self, stamp: Stamp, name: &ServiceName) -> Result<Response, Refusal> {
         let state = self.service_mut(name)?;
         if let Some(open) = &state.open {
             return Err(Refusal::SwitchOpen(open.epoch));
@@ -189,6 +191,7 @@ impl State {
         self.services.remove(name);
         self.retired.insert(name.clone(), epoch);
         self.forget_endpoints(name, &[]);
+        self.catalogue_at = stamp.index;
         Ok(Response::Done)
     }
 
@@ -253,6 +256,7 @@ impl State {
         let mut open = state.open.take_if(|open| written(open)).ok_or(Refusal::NotOpen(epoch))?;
         open.observed = Some(stamp);
         open.evidence.answers = answers.to_vec();
+        state.written = state.answers(&open.to);
         state.active = Some(open.to.clone());
         if open.cause.is_automatic() || matches!(open.cause, Cause::Manual { .. }) {
             state.cooldown_until = stamp.at.after(state.service.policy.cooldown);

@@ -11,7 +11,6 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod apply;
-pub mod catalogue;
 mod due;
 pub mod explain;
 pub mod names;
@@ -23,5 +22,5 @@ pub mod service;
 pub mod state;
 pub mod switch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod verdict;

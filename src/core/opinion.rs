@@ -74,6 +74,8 @@ impl Opinion {
 /// A run as the cluster holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
+    /// Which run of the endpoint it is, as the node counts.
+    pub number: u32,
     /// What the run consists of.
     pub outcome: Outcome,
     /// How long it was when it was last news.
@@ -117,7 +119,7 @@ impl View {
     ) -> bool {
         let continues = match report.base {
             None => report.seq > self.seq,
-            Some(base) => self.term == term && base == self.seq && report.seq > base && self.counts_match(report),
+            Some(base) => self.term == term && base == self.seq && report.seq > base && self.vouched_for(report),
         };
         if !continues {
             return false;
@@ -131,11 +133,8 @@ impl View {
         for run in &report.runs {
             let Some(thresholds) = thresholds(run.endpoint) else { continue };
             // A full report continues a run only if it can be the same one: a node that restarted begins from unknown.
-            let before = if full {
-                held.remove(&run.endpoint).filter(|held| same_run(held, run))
-            } else {
-                runs.remove(&run.endpoint)
-            };
+            let before =
+                runs.remove(&run.endpoint).or_else(|| held.remove(&run.endpoint).filter(|held| same_run(held, run)));
             let opinion = before.map_or_else(Opinion::default, |held| held.opinion);
             let opinion = opinion.after(run.outcome, run.count, thresholds);
             runs.insert(run.endpoint, hold(run, opinion, index, now));
@@ -147,8 +146,8 @@ impl View {
         true
     }
 
-    /// Both sides must hold the same runs, else silence about one would be taken for its going on.
-    fn counts_match(&self, report: &Report) -> bool {
+    /// The state must not hold a run that the node does not vouch for: silence about it would be taken for its going on.
+    fn vouched_for(&self, report: &Report) -> bool {
         let named = |endpoint: &EndpointId| {
             report.lost.contains(endpoint) || report.runs.iter().any(|run| run.endpoint == *endpoint)
         };
@@ -157,16 +156,17 @@ impl View {
         } else {
             self.runs.keys().filter(|endpoint| named(endpoint)).count()
         };
-        self.blind.is_some() || report.blind.is_some() || self.runs.len() - named == report.unchanged as usize
+        self.blind.is_some() || report.blind.is_some() || self.runs.len() - named <= report.unchanged as usize
     }
 }
 
 fn same_run(held: &Held, run: &Run) -> bool {
-    held.outcome == run.outcome && run.count >= held.count
+    held.number == run.number && held.outcome == run.outcome && run.count >= held.count
 }
 
 fn hold(run: &Run, opinion: Opinion, index: u64, at: LogTime) -> Held {
     Held {
+        number: run.number,
         outcome: run.outcome,
         count: run.count,
         opinion,
@@ -219,6 +219,7 @@ mod tests {
     fn run(endpoint: u32, outcome: Outcome, count: u32) -> Run {
         Run {
             endpoint: EndpointId(endpoint),
+            number: 1,
             outcome,
             count,
             before: None,
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!((view.runs[&EndpointId(1)].opinion, view.runs[&EndpointId(2)].opinion), (Down, Up));
         assert!(!take(&mut view, &report(2, Some(1), vec![], 2), 1), "a duplicate");
         assert!(!take(&mut view, &report(4, Some(3), vec![], 2), 1), "report 3 was lost");
-        assert!(!take(&mut view, &report(3, Some(2), vec![], 7), 1), "the sets differ");
+        assert!(!take(&mut view, &report(3, Some(2), vec![], 1), 1), "one run is vouched for by nobody");
         assert!(!take(&mut view, &report(3, Some(2), vec![], 2), 2), "the term is another");
         assert!(take(&mut view, &report(3, None, vec![run(1, Fail, 2)], 0), 2));
         assert_eq!(view.runs[&EndpointId(1)].opinion, Unknown, "opinions do not outlive their term");

@@ -8,10 +8,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    catalogue::Endpoint,
     names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Opinion, View},
-    report::Report,
+    record::{Record, RrSet},
+    report::{Catalogue, Endpoint, Report},
     safety::Rule,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
@@ -209,6 +209,8 @@ pub struct State {
     /// What each voter reported.
     pub views: BTreeMap<NodeId, View>,
     /// Which probe each endpoint is: service, region and probe by position.
+    /// The index at which the catalogue of endpoints changed last.
+    pub catalogue_at: u64,
     pub(super) endpoints: BTreeMap<EndpointId, (ServiceName, usize, usize)>,
     pub(super) next_endpoint: u32,
     /// The last epochs of services that were removed: an epoch is never given twice (invariant 1).
@@ -240,6 +242,8 @@ pub struct ServiceState {
     pub automatic: Vec<LogTime>,
     /// The verdict on each region and since when it stands.
     pub verdicts: BTreeMap<RegionName, Standing>,
+    /// What the records were last written to answer.
+    pub written: Vec<(Record, RrSet)>,
     /// What keeps a switch or the adoption from settling.
     pub trouble: Option<String>,
     /// What the provider answers that nobody here wrote.
@@ -268,6 +272,22 @@ impl ServiceState {
     #[must_use]
     pub fn verdict(&self, region: &RegionName) -> Verdict {
         self.verdicts.get(region).map(|standing| standing.verdict).unwrap_or_default()
+    }
+
+    /// What each record answers while `region` is active.
+    #[must_use]
+    pub fn answers(&self, region: &RegionName) -> Vec<(Record, RrSet)> {
+        let Some(region) = self.service.region(region) else { return vec![] };
+        let of = |record: &Record| Some((record.clone(), self.service.rrset(record, region)?));
+        self.service.records.iter().filter_map(of).collect()
+    }
+
+    /// Whether these values are a region's, or the ones that the cluster wrote last: what it may write over unasked.
+    #[must_use]
+    pub fn is_ours(&self, record: &Record, found: &RrSet) -> bool {
+        let last = self.written.iter().find(|(of, _)| of == record);
+        let regions = self.service.regions.iter().filter_map(|region| region.values.get(&record.rtype));
+        last.map(|(_, rrset)| &rrset.values).into_iter().chain(regions).any(|values| *values == found.values)
     }
 
     /// The open switch and those that ended, the newest first.
@@ -307,7 +327,7 @@ impl ServiceState {
 impl State {
     /// Every endpoint that the nodes shall probe.
     #[must_use]
-    pub fn catalogue(&self) -> Vec<Endpoint> {
+    pub fn catalogue(&self) -> Catalogue {
         let endpoint = |(id, (service, region, probe)): (&EndpointId, &(ServiceName, usize, usize))| {
             let service = &self.services.get(service)?.service;
             let region = service.regions.get(*region)?;
@@ -319,7 +339,7 @@ impl State {
                 settle: service.policy.fall.max(service.policy.rise),
             })
         };
-        self.endpoints.iter().filter_map(endpoint).collect()
+        Catalogue { endpoints: self.endpoints.iter().filter_map(endpoint).collect() }
     }
 
     /// The count of the sites' opinions on a region.

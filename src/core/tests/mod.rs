@@ -84,7 +84,7 @@ impl Cluster {
         for service in services {
             cluster.apply(Action::ApplyService {
                 service: Box::new(service.clone()),
-                source: "".into(),
+                source: String::new(),
                 by: "ann".into(),
             });
             let to = service.regions[0].name.clone();
@@ -93,7 +93,7 @@ impl Cluster {
             cluster.settle(service.name.as_str());
         }
         for node in 1..=3 {
-            for endpoint in cluster.state.catalogue() {
+            for endpoint in cluster.state.catalogue().endpoints {
                 cluster.sees(node, endpoint.id.0, Outcome::Pass, 2);
             }
         }
@@ -109,7 +109,8 @@ impl Cluster {
     /// One run from one node: full in a new term, else a delta.
     pub fn sees(&mut self, node: NodeId, endpoint: u32, outcome: Outcome, count: u32) -> Response {
         let endpoint = EndpointId(endpoint);
-        let run = Run { endpoint, outcome, count, before: None, reason: "timeout".into(), dependencies: vec![] };
+        let run =
+            Run { endpoint, number: 1, outcome, count, before: None, reason: "timeout".into(), dependencies: vec![] };
         self.report(node, vec![run], None)
     }
 

@@ -88,7 +88,8 @@ fn the_log_refuses_a_leader_that_is_wrong_or_late() {
 
 #[test]
 fn rules_hold_an_automatic_switch_and_say_so() {
-    let cases: [(&str, fn(&mut Cluster), Rule); 5] = [
+    type Hold = fn(&mut Cluster);
+    let cases: [(&str, Hold, Rule); 5] = [
         ("frozen", |c| freeze(c, Some("app")), Rule::Frozen),
         ("cluster frozen", |c| freeze(c, None), Rule::Frozen),
         ("candidate down", |c| drop((c.sees(1, US, Fail, 3), c.sees(2, US, Fail, 3))), Rule::CandidateUp),
@@ -122,6 +123,7 @@ fn shared_dependency(cluster: &mut Cluster) {
     for (endpoint, outcome) in [(EU, Fail), (US, Pass)] {
         let run = Run {
             endpoint: EndpointId(endpoint),
+            number: 1,
             outcome,
             count: 4,
             before: None,

@@ -1,0 +1,260 @@
+//! What only a leader does: propose what is due, and carry out the intents that the log holds.
+//!
+//! ```text
+//! due ─▶ propose the intent ─▶ (committed) ─▶ ReadIndex ─▶ read ─▶ conditional write ─▶ read back ─▶ ask every nameserver
+//!        `apply` checks again                 └────────── under a lease that is renewed ─────────┘
+//! ```
+//! Believing to lead decides nothing here: proposals carry the term and the log refuses another's; a write begins only
+//! after a quorum confirmed the leadership, goes on only while it is confirmed anew, and names a committed intent
+//! (invariant 2). Whoever loses leadership drops everything; the successor finds the intent in the state and goes on under
+//! the same epoch (invariant 10).
+
+mod execute;
+pub mod plan;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    core::{
+        names::{ClusterId, LogTime, NodeId, ServiceName},
+        record::{Record, RrSet},
+        report::Report,
+        state::{Action, Command, Position, Response, State},
+        switch::NameserverLine,
+    },
+    dns::Providers,
+};
+
+/// How many reports may wait for the next entry.
+const REPORTS_WAITING: usize = 64;
+
+/// Leadership is gone, or could not be confirmed: whatever was under way is the successor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this node does not lead, or no quorum confirms it")]
+pub struct Deposed;
+
+/// A confirmed leadership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The term in which a quorum confirmed it.
+    pub term: u64,
+    /// Until when no other leader can have been elected.
+    pub until: Instant,
+}
+
+/// What a leader needs of consensus.
+pub trait Log: Send + Sync + 'static {
+    /// Reads the applied state.
+    fn with_state<R>(&self, read: impl FnOnce(&State) -> R) -> R;
+
+    /// Changes whenever something was applied.
+    fn applied(&self) -> watch::Receiver<Position>;
+
+    /// Commits and applies a command as the leader of exactly `term`.
+    fn propose(&self, term: u64, command: Command) -> impl Future<Output = Result<Response, Deposed>> + Send;
+
+    /// Has a quorum confirm the leadership (ReadIndex) and waits until what was committed then is applied.
+    fn confirm(&self) -> impl Future<Output = Result<Lease, Deposed>> + Send;
+}
+
+/// Who asks the authoritative nameservers.
+#[async_trait]
+pub trait Nameservers: Send + Sync {
+    /// Asks every nameserver of the record's zone until all answer `wanted` or the time is over.
+    async fn settle(&self, record: &Record, wanted: &RrSet, within: Duration) -> Vec<NameserverLine>;
+}
+
+/// What a leader works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Written into every fence.
+    pub cluster: ClusterId,
+    /// Where records are written.
+    pub providers: Providers,
+    /// Who is asked whether the world sees it.
+    pub nameservers: Arc<dyn Nameservers>,
+    /// How long nameservers may take before the laggards are reported.
+    pub settle_within: Duration,
+}
+
+/// What a reporter is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportReply {
+    /// Send a full report, numbered above this.
+    pub needs_full: Option<u64>,
+}
+
+/// One term of leadership.
+pub struct Office<L> {
+    log: Arc<L>,
+    tools: Tools,
+    term: u64,
+    clock: LogClock,
+    reports: mpsc::Sender<(Report, oneshot::Sender<ReportReply>)>,
+}
+
+/// Log time of a leader: what it took over, and its own monotonic clock since.
+#[derive(Debug, Clone, Copy)]
+struct LogClock {
+    taken_over: LogTime,
+    since: Instant,
+}
+
+impl LogClock {
+    fn now(self) -> LogTime {
+        self.taken_over.after(self.since.elapsed())
+    }
+}
+
+impl<L: Log> Office<L> {
+    /// Takes office and works until leadership is lost or `cancel` is triggered. Publishes itself in `desk` meanwhile.
+    pub async fn hold(
+        log: Arc<L>,
+        tools: Tools,
+        term: u64,
+        desk: watch::Sender<Option<Arc<Self>>>,
+        cancel: CancellationToken,
+    ) {
+        // Everything that earlier terms committed is applied once this returns: the log time taken over is theirs.
+        let confirmed = tokio::select! {
+            confirmed = log.confirm() => confirmed,
+            () = cancel.cancelled() => return,
+        };
+        if confirmed.is_ok_and(|lease| lease.term == term) {
+            let clock = LogClock { taken_over: log.with_state(|state| state.log_time), since: Instant::now() };
+            let (reports, inbox) = mpsc::channel(REPORTS_WAITING);
+            let office = Arc::new(Self { log, tools, term, clock, reports });
+            desk.send_replace(Some(office.clone()));
+            info!(term, "took office");
+            tokio::select! {
+                () = office.clone().coalesce(inbox) => {}
+                () = office.clone().dispatch() => {}
+                () = cancel.cancelled() => {}
+            }
+            desk.send_replace(None);
+            info!(term, "left office");
+        }
+    }
+
+    /// The term held.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Stamps an action and has it committed and applied.
+    pub async fn propose(&self, action: Action) -> Result<Response, Deposed> {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let wall = u64::try_from(wall).unwrap_or(u64::MAX);
+        self.log.propose(self.term, Command { at: self.clock.now(), wall, action }).await
+    }
+
+    /// Hands in a report; answers once it is committed.
+    pub async fn report(&self, report: Report) -> Result<ReportReply, Deposed> {
+        let (reply, answer) = oneshot::channel();
+        self.reports.send((report, reply)).await.map_err(|_| Deposed)?;
+        answer.await.map_err(|_| Deposed)
+    }
+
+    /// Reports that arrive while an entry is being committed share the next one.
+    async fn coalesce(self: Arc<Self>, mut inbox: mpsc::Receiver<(Report, oneshot::Sender<ReportReply>)>) {
+        let mut waiting = Vec::with_capacity(REPORTS_WAITING);
+        while inbox.recv_many(&mut waiting, REPORTS_WAITING).await > 0 {
+            let (reports, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+            let nodes: Vec<NodeId> = reports.iter().map(|report| report.node).collect();
+            let Ok(Response::Reports { needs_full }) = self.propose(Action::Reports(reports)).await else { return };
+            for (node, reply) in nodes.into_iter().zip(replies) {
+                let refused = needs_full.iter().find(|(refused, _)| *refused == node).map(|(_, last)| *last);
+                let _ = reply.send(ReportReply { needs_full: refused });
+            }
+        }
+    }
+
+    /// Proposes what is due and keeps one worker a service that has something to do with its provider.
+    async fn dispatch(self: Arc<Self>) {
+        let mut applied = self.log.applied();
+        let mut workers: JoinSet<(ServiceName, Result<(), Deposed>)> = JoinSet::new();
+        let mut busy: BTreeSet<ServiceName> = BTreeSet::new();
+        let mut next_look: BTreeMap<ServiceName, Instant> = BTreeMap::new();
+        loop {
+            applied.mark_unchanged();
+            for action in self.log.with_state(State::due) {
+                match self.propose(action.clone()).await {
+                    Ok(Response::Refused(why)) => warn!(?action, %why, "the log refused a proposal of ours"),
+                    Ok(_) => info!(?action, "proposed"),
+                    Err(Deposed) => return,
+                }
+            }
+            let now = Instant::now();
+            for (service, interval) in self.errands() {
+                if busy.contains(&service) || next_look.get(&service).is_some_and(|at| *at > now && interval.is_some())
+                {
+                    continue;
+                }
+                next_look.insert(service.clone(), now + interval.unwrap_or_default());
+                busy.insert(service.clone());
+                workers.spawn(self.clone().work(service));
+            }
+            let wake = next_look.iter().filter(|(service, _)| !busy.contains(*service)).map(|(_, at)| *at).min();
+            tokio::select! {
+                changed = applied.changed() => if changed.is_err() { return },
+                Some(done) = workers.join_next() => match done {
+                    Ok((service, Ok(()))) => drop(busy.remove(&service)),
+                    // Unconfirmed just now: if it stays so another will be elected, and this office ends.
+                    Ok((service, Err(Deposed))) => {
+                        busy.remove(&service);
+                        sleep(UNCONFIRMED_PAUSE).await;
+                    }
+                    // A worker that panicked is a fault of ours: leave office rather than go on half blind.
+                    Err(panic) => {
+                        warn!(%panic, "a worker failed");
+                        return;
+                    }
+                },
+                () = sleep_until(wake.unwrap_or(now + ADOPT_EVERY)) => {
+                    next_look.retain(|service, _| self.log.with_state(|s| s.services.contains_key(service)));
+                }
+            }
+        }
+    }
+
+    /// The services that need a look at their provider: at once when a switch is open (`None`), else every so often.
+    fn errands(&self) -> Vec<(ServiceName, Option<Duration>)> {
+        self.log.with_state(|state| {
+            let errand = |(name, service): (&ServiceName, &crate::core::state::ServiceState)| {
+                let interval = service.service.policy.reconcile;
+                // Until it is adopted, a service is looked at often: somebody is probably waiting for it.
+                let interval = if service.active.is_none() { interval.min(ADOPT_EVERY) } else { interval };
+                (name.clone(), service.open.is_none().then_some(interval))
+            };
+            state.services.iter().map(errand).collect()
+        })
+    }
+
+    async fn work(self: Arc<Self>, service: ServiceName) -> (ServiceName, Result<(), Deposed>) {
+        let open = self.log.with_state(|state| state.services.get(&service).is_some_and(|s| s.open.is_some()));
+        let done = if open { self.carry_out(&service).await } else { self.look(&service).await };
+        (service, done)
+    }
+}
+
+/// The pause after a leadership that no quorum confirmed.
+const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
+/// How often an unadopted service's provider is read.
+const ADOPT_EVERY: Duration = Duration::from_secs(2);

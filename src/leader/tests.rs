@@ -1,0 +1,316 @@
+//! A leader against a log and a provider that fail at every step in turn.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering},
+};
+
+use super::*;
+use crate::{
+    core::{
+        names::Epoch,
+        record::{Fence, RecordValue},
+        state::ServiceState,
+        switch::{Cause, Intent, SwitchStatus},
+        tests::service,
+    },
+    dns::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt},
+};
+
+/// What a step does when it is its turn to fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    /// The leader is gone before the step takes effect.
+    Before,
+    /// The step takes effect, but the leader never learns of it.
+    After,
+}
+
+/// Counts the steps of a leader down to the one that fails.
+#[derive(Debug)]
+struct Fuse {
+    left: AtomicU32,
+    fault: Fault,
+}
+
+impl Fuse {
+    fn blows(&self) -> bool {
+        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1))) == Ok(1)
+    }
+
+    fn burnt(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// A log with one node: applies at once, answers only the leader of its term, and only until the fuse blows.
+struct TestLog {
+    state: Mutex<(State, u64, u64)>,
+    applied: watch::Sender<Position>,
+    fuse: Arc<Fuse>,
+}
+
+impl TestLog {
+    fn commit(&self, command: &Command) -> Response {
+        let mut state = self.state.lock().unwrap();
+        state.2 += 1;
+        let position = Position { term: state.1, index: state.2 };
+        let response = state.0.apply(position, command);
+        drop(state);
+        self.applied.send_replace(position);
+        response
+    }
+
+    fn term(&self) -> u64 {
+        self.state.lock().unwrap().1
+    }
+}
+
+impl Log for TestLog {
+    fn with_state<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.state.lock().unwrap().0)
+    }
+
+    fn applied(&self) -> watch::Receiver<Position> {
+        self.applied.subscribe()
+    }
+
+    async fn propose(&self, term: u64, command: Command) -> Result<Response, Deposed> {
+        if self.fuse.burnt() || term != self.term() {
+            return Err(Deposed);
+        }
+        if !self.fuse.blows() {
+            return Ok(self.commit(&command));
+        }
+        if self.fuse.fault == Fault::After {
+            self.commit(&command);
+        }
+        Err(Deposed)
+    }
+
+    async fn confirm(&self) -> Result<Lease, Deposed> {
+        if self.fuse.burnt() || self.fuse.blows() {
+            return Err(Deposed);
+        }
+        Ok(Lease { term: self.term(), until: Instant::now() + Duration::from_secs(1) })
+    }
+}
+
+/// A provider of grade A with one record, which remembers every write that it took.
+#[derive(Debug)]
+struct TestProvider {
+    stands: Mutex<Reading>,
+    taken: Mutex<Vec<(u64, RrSet)>>,
+    fuse: Arc<Fuse>,
+}
+
+#[async_trait]
+impl Provider for TestProvider {
+    fn grade(&self) -> Grade {
+        Grade::A
+    }
+
+    fn longest_request(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn read(&self, _: &Record) -> Result<Reading, ProviderError> {
+        Ok(self.stands.lock().unwrap().clone())
+    }
+
+    async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
+        let blown = self.fuse.blows();
+        if blown && self.fuse.fault == Fault::Before {
+            return Err(ProviderError::Indeterminate("never sent".into()));
+        }
+        let mut stands = self.stands.lock().unwrap();
+        if *stands != change.expected {
+            return Err(ProviderError::Stale("it is not as read".into()));
+        }
+        *stands = Reading { rrset: Some(change.rrset.clone()), fence: FenceReading::Present(change.fence.clone()) };
+        self.taken.lock().unwrap().push((change.fence.epoch.0, change.rrset.clone()));
+        if blown { Err(ProviderError::Indeterminate("the answer was lost".into())) } else { Ok(Receipt("ok".into())) }
+    }
+}
+
+struct NoNameservers;
+
+#[async_trait]
+impl Nameservers for NoNameservers {
+    async fn settle(&self, _: &Record, _: &RrSet, _: Duration) -> Vec<NameserverLine> {
+        vec![]
+    }
+}
+
+struct World {
+    log: Arc<TestLog>,
+    provider: Arc<TestProvider>,
+}
+
+impl World {
+    /// One node, one service, whose record stands as given.
+    fn new(found: Option<u8>, fence: FenceReading, fails_at: u32, fault: Fault) -> Self {
+        let fuse = Arc::new(Fuse { left: AtomicU32::new(fails_at), fault });
+        let mut state = State::default();
+        state.set_voters(Position { term: 1, index: 1 }, [(1, "a".parse().unwrap())].into());
+        let log = TestLog {
+            state: Mutex::new((state, 1, 1)),
+            applied: watch::channel(Position::default()).0,
+            fuse: fuse.clone(),
+        };
+        let mut app = service("app", &["eu", "us"]);
+        app.policy.cooldown = Duration::ZERO;
+        let stands = Mutex::new(Reading { rrset: found.map(rrset), fence });
+        let world =
+            Self { log: Arc::new(log), provider: Arc::new(TestProvider { stands, taken: Mutex::default(), fuse }) };
+        world.commit(Action::ApplyService { service: Box::new(app), source: String::new(), by: String::new() });
+        world
+    }
+
+    fn commit(&self, action: Action) -> Response {
+        self.log.commit(&Command { at: LogTime(0), wall: 0, action })
+    }
+
+    /// Adopted in eu under epoch 1, and a switch to us authorised under epoch 2.
+    fn switching(fails_at: u32, fault: Fault) -> Self {
+        let world = Self::new(Some(0), FenceReading::Present(fence("prod", 1)), fails_at, fault);
+        let to = |to: &str, epoch, cause| {
+            Action::Authorise(Intent {
+                service: "app".parse().unwrap(),
+                epoch: Epoch(epoch),
+                to: to.parse().unwrap(),
+                cause,
+            })
+        };
+        world.commit(to("eu", 1, Cause::Adopt));
+        let (service, epoch) = ("app".parse::<ServiceName>().unwrap(), Epoch(1));
+        world.commit(Action::Written { service: service.clone(), epoch, receipts: BTreeMap::new() });
+        world.commit(Action::Observed { service, epoch, answers: vec![] });
+        let cause = Cause::Manual {
+            by: "ann".into(),
+            reason: String::new(),
+            overrides: ["candidate-up".parse().unwrap()].into(),
+        };
+        assert_eq!(world.commit(to("us", 2, cause)), Response::Authorised(Epoch(2)));
+        world
+    }
+
+    async fn lead(&self, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
+        let cancel = CancellationToken::new();
+        let tools = Tools {
+            cluster: "prod".parse().unwrap(),
+            providers: Arc::new([("main".parse().unwrap(), self.provider.clone() as Arc<dyn Provider>)].into()),
+            nameservers: Arc::new(NoNameservers),
+            settle_within: Duration::from_secs(1),
+        };
+        let office = Office::hold(self.log.clone(), tools, self.log.term(), watch::channel(None).0, cancel.clone());
+        let mut applied = self.log.applied();
+        let seen = async {
+            while !self.log.fuse.burnt() && !self.log.with_state(|state| until(&state.services["app"])) {
+                let _ = tokio::time::timeout(Duration::from_secs(1), applied.changed()).await;
+            }
+        };
+        // The clock is paused: this bound is reached at once when nothing can happen any more.
+        tokio::select! {
+            () = office => {}
+            () = seen => {}
+            () = tokio::time::sleep(Duration::from_secs(300)) => panic!("the leader does not get on"),
+        }
+    }
+
+    fn next_term(&self) {
+        let mut state = self.log.state.lock().unwrap();
+        state.1 += 1;
+        self.log.fuse.left.store(u32::MAX, Ordering::SeqCst);
+    }
+
+    fn taken(&self) -> Vec<(u64, RrSet)> {
+        self.provider.taken.lock().unwrap().clone()
+    }
+}
+
+fn rrset(last: u8) -> RrSet {
+    RrSet { ttl: 60, values: [RecordValue::A([192, 0, 2, last].into())].into() }
+}
+
+fn fence(cluster: &str, epoch: u64) -> Fence {
+    Fence { cluster: cluster.parse().unwrap(), epoch: Epoch(epoch) }
+}
+
+/// Invariant 10: a leader lost at any step costs time, never a second epoch, a half-written record or a stuck service.
+#[tokio::test(start_paused = true)]
+async fn a_successor_finishes_the_same_epoch_whatever_the_step_that_failed() {
+    let mut failed_steps = 0;
+    for fault in [Fault::Before, Fault::After] {
+        for step in 1.. {
+            let world = World::switching(step, fault);
+            world.lead(|app| app.open.is_none()).await;
+            let finished_first = !world.log.fuse.burnt();
+            world.next_term();
+            world.lead(|app| app.open.is_none()).await;
+            world.log.with_state(|state| {
+                let app = &state.services["app"];
+                assert_eq!((app.epoch, app.active.as_ref().unwrap().as_str()), (Epoch(2), "us"), "{fault:?} at {step}");
+                assert_eq!(app.switches().next().unwrap().status(), SwitchStatus::Observed, "{fault:?} at {step}");
+            });
+            let wanted = Reading { rrset: Some(rrset(1)), fence: FenceReading::Present(fence("prod", 2)) };
+            assert_eq!(*world.provider.stands.lock().unwrap(), wanted, "{fault:?} at {step}");
+            assert_eq!(world.taken(), [(2, rrset(1))], "{fault:?} at {step}: written once, under the one epoch");
+            if finished_first {
+                break;
+            }
+            failed_steps += 1;
+        }
+    }
+    assert!(failed_steps >= 10, "only {failed_steps} steps were made to fail");
+}
+
+#[tokio::test(start_paused = true)]
+async fn adoption_takes_the_record_as_it_stands() {
+    for (found, fence_found, region, epoch) in [
+        (Some(1), FenceReading::Absent, "us", 1),
+        (None, FenceReading::Absent, "eu", 1),
+        (Some(0), FenceReading::Present(fence("prod", 41)), "eu", 42),
+    ] {
+        let world = World::new(found, fence_found, u32::MAX, Fault::Before);
+        world.lead(|app| app.active.is_some()).await;
+        world.log.with_state(|state| {
+            let app = &state.services["app"];
+            assert_eq!((app.active.as_ref().unwrap().as_str(), app.epoch), (region, Epoch(epoch)));
+        });
+        assert_eq!(world.taken().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ours_is_left_alone_and_named() {
+    let unreadable = FenceReading::Unreadable(vec!["hello".into()]);
+    for (found, fence_found, says) in [
+        (Some(9), FenceReading::Absent, "192.0.2.9 (TTL 60 s): no region's values"),
+        (Some(0), FenceReading::Present(fence("other", 3)), "belongs to cluster `other` (its fence says epoch 3)"),
+        (Some(0), unreadable, "is no fence: `hello`"),
+    ] {
+        let world = World::new(found, fence_found, u32::MAX, Fault::Before);
+        let said = |app: &ServiceState| format!("{:?} {:?}", app.trouble, app.drift);
+        world.lead(move |app| said(app).contains(says)).await;
+        assert!(world.taken().is_empty());
+        assert_eq!(world.log.with_state(|state| state.services["app"].epoch), Epoch(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconcile_asserts_older_epochs_again_and_only_tells_of_a_strange_hand() {
+    let world = World::switching(u32::MAX, Fault::Before);
+    world.lead(|app| app.open.is_none()).await;
+    let strange = Reading { rrset: Some(rrset(9)), fence: FenceReading::Present(fence("prod", 2)) };
+    *world.provider.stands.lock().unwrap() = strange.clone();
+    world.lead(|app| app.drift.as_ref().is_some_and(|drift| drift.contains("answers 192.0.2.9"))).await;
+    assert_eq!(*world.provider.stands.lock().unwrap(), strange, "nothing was written");
+    // A superseded write of epoch 1 that came through late, as grade C cannot exclude.
+    *world.provider.stands.lock().unwrap() =
+        Reading { rrset: Some(rrset(0)), fence: FenceReading::Present(fence("prod", 1)) };
+    world.lead(|app| app.drift.is_none()).await;
+    let wanted = Reading { rrset: Some(rrset(1)), fence: FenceReading::Present(fence("prod", 2)) };
+    assert_eq!(*world.provider.stands.lock().unwrap(), wanted);
+    assert_eq!(world.taken(), [(2, rrset(1)), (2, rrset(1))]);
+}

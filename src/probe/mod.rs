@@ -1,0 +1,3 @@
+//! Probing: how a node learns whether regions are up.
+
+pub mod ledger;
