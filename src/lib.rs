@@ -5,5 +5,6 @@ pub mod core;
 pub mod dns;
 pub mod grpc;
 pub mod leader;
+pub mod probe;
 pub mod proto;
 pub mod view;
