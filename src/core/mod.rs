@@ -11,6 +11,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod apply;
+pub mod draft;
 mod due;
 pub mod explain;
 pub mod names;

@@ -23,7 +23,8 @@
 //!    (blind, lost, or the node's memory of ended runs was full) and says nothing. A run with a lower number than the one
 //!    held, or the same number and a lower count, was told before: telling twice changes nothing.
 //! 5. **An endpoint that the state does not know** was removed: its runs are ignored.
-//! 6. **Whoever forgets runs for any other reason** (a new term) forgets `last` too, so that the next delta is refused.
+//! 6. **Whoever forgets runs for any other reason** (a new term) keeps `last` and refuses the node's deltas until its next
+//!    full report. Forgetting `last` too would let a full report that was delayed on the way overwrite a newer one.
 
 use std::{collections::BTreeSet, time::Duration};
 

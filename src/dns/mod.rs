@@ -4,6 +4,14 @@
 //! after, and it refuses, as strongly as its API allows (its [`Grade`]), to write over anything else. It never empties a
 //! record (invariant 5), never retries a write by itself, and never logs a credential.
 
+pub mod authoritative;
+pub mod config;
+pub mod ovh;
+pub mod rfc2136;
+pub mod secret;
+pub mod tsig;
+pub mod wire;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -11,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{
     names::{ClusterId, ProviderName},
-    record::{Fence, Record, RrSet},
+    record::{Fence, Record, RecordType, RecordValue, RrSet},
 };
 
 /// How strongly a provider refuses a stale write.
@@ -89,6 +97,58 @@ pub struct Change {
     pub fence: Fence,
 }
 
+impl Change {
+    /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.
+    ///
+    /// # Errors
+    /// [`ProviderError::Permanent`] for a change that would empty the record, does not fit it, or takes another cluster's
+    /// record; [`ProviderError::Stale`] for one whose fence is older than the one read.
+    pub fn check(&self) -> Result<(), ProviderError> {
+        let Self { record, expected, rrset, fence } = self;
+        let refuse = |message: String, hint: &str| Err(ProviderError::Permanent { message, hint: hint.to_owned() });
+        let wrong = "report this as a bug: a validated service has no such values";
+        if rrset.values.is_empty() || expected.rrset.as_ref().is_some_and(|old| old.values.is_empty()) {
+            return refuse(format!("a change of {record} from or to no value was refused"), wrong);
+        }
+        let fits = |value: &RecordValue| {
+            matches!(
+                (record.rtype, value),
+                (RecordType::A, RecordValue::A(_))
+                    | (RecordType::Aaaa, RecordValue::Aaaa(_))
+                    | (RecordType::Cname, RecordValue::Cname(_))
+            )
+        };
+        if !rrset.values.iter().all(fits) || (record.rtype == RecordType::Cname && rrset.values.len() != 1) {
+            return refuse(format!("{rrset} cannot stand at {record}"), wrong);
+        }
+        if !record.name.is_in(&record.zone) {
+            return refuse(format!("{record} does not lie in zone {}", record.zone), wrong);
+        }
+        if let Some(owner) = expected.fence.foreign_to(&fence.cluster) {
+            return refuse(
+                format!("{record} belongs to cluster `{owner}`"),
+                "delete the fence by hand if that cluster is no more",
+            );
+        }
+        match &expected.fence {
+            FenceReading::Unreadable(texts) => refuse(
+                format!("{} holds a TXT that is no fence: {}", record.fence_name(), clip(&texts.join(" | "))),
+                "delete that TXT by hand",
+            ),
+            FenceReading::Present(old) if old.epoch > fence.epoch => Err(ProviderError::Stale(format!(
+                "{record} stands at epoch {}, this is epoch {}",
+                old.epoch, fence.epoch
+            ))),
+            FenceReading::Present(_) | FenceReading::Absent => Ok(()),
+        }
+    }
+}
+
+/// The beginning of a text that came from outside, fit for one line of a message.
+fn clip(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// What a provider said of a write it took: for people and evidence, such as a change id or a serial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt(pub String);
@@ -139,6 +199,11 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// The longest that a write may go on at the provider after it was sent. For grade C the cooldown is never shorter.
     fn longest_request(&self) -> Duration;
+
+    /// What the provider will make of `wanted`: some raise a TTL. Readings and nameservers are compared with this.
+    fn published(&self, wanted: &RrSet) -> RrSet {
+        wanted.clone()
+    }
 
     /// Reads the record and its fence from the provider itself, never from a cache.
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError>;

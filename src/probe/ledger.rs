@@ -103,7 +103,7 @@ impl Ledger {
         }
     }
 
-    /// Follows an endpoint from now on; one that is followed already keeps its run, unless how it is asked changed.
+    /// Follows an endpoint from now on; one that is followed already keeps its run.
     pub fn watch(&mut self, endpoint: &Endpoint) {
         let track = self.tracks.entry(endpoint.id).or_insert_with(|| Track {
             settle: 0,
@@ -119,6 +119,13 @@ impl Ledger {
     /// Forgets an endpoint without a word: the state removed it first.
     pub fn forget(&mut self, id: EndpointId) {
         self.tracks.remove(&id);
+    }
+
+    /// Starts anew with an endpoint that is asked in another way from now on: its run says nothing of that.
+    pub fn restart(&mut self, id: EndpointId) {
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.drop_run();
+        }
     }
 
     /// Drops all that was gathered, when the node turns blind (`Some`: why) and again when it sees, so that counting starts
@@ -239,6 +246,7 @@ impl Track {
             }
             run => {
                 let before = run.replace(Current { outcome, count: 1, reason, dependencies, last: now });
+                let turned = before.is_some();
                 if let Some(Current { outcome, count, .. }) = before {
                     if self.ended.len() == ENDED_LIMIT {
                         self.ended.pop_front();
@@ -246,7 +254,7 @@ impl Track {
                     self.ended.push_back(Ended { number: self.number, outcome, count });
                 }
                 self.number = self.number.saturating_add(1);
-                !self.ended.is_empty()
+                turned
             }
         };
         let counting = self.run.as_ref().is_some_and(|run| run.count <= self.settle);
@@ -301,7 +309,7 @@ impl Track {
             outcome: run.outcome,
             number: self.number,
             count: run.count,
-            before: before.filter(|_| known < self.number),
+            before,
             reason: run.reason.clone(),
             dependencies: run.dependencies.clone(),
         });

@@ -1,0 +1,441 @@
+//! OVH's API: signed calls, their clock, their errors.
+//!
+//! A call is made once. The one exception is QUERY_TIME_OUT, by which OVH says that it refused the call unread because of
+//! its timestamp: then the clock is set anew and the call is signed and sent once more. No credential is ever put in an error.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Once,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use reqwest::{Method, Url, header};
+use serde::Deserialize;
+use sha1::{Digest, Sha1};
+
+use super::super::{ProviderError, clip, secret::Secret};
+
+/// The longest answer that is read, in bytes; a record is a few hundred, a list of ids a few thousand.
+const BODY_LIMIT: usize = 256 * 1024;
+/// The longest that a `Retry-After` is believed.
+const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(3600);
+/// The value of a clock that was never set.
+const UNSET: i64 = i64::MIN;
+
+/// Where the API is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// A text that is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Neither a name nor a URL.
+    #[error(
+        "`{0}` is not an OVH endpoint: use ovh-eu, ovh-ca, ovh-us or a base URL such as https://eu.api.ovh.com/1.0"
+    )]
+    Unknown(String),
+    /// Not encrypted, and not on this machine.
+    #[error("`{0}` would send the consumer key in clear text: use https (http is for loopback addresses only)")]
+    Clear(String),
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let url = match text {
+            "ovh-eu" => "https://eu.api.ovh.com/1.0",
+            "ovh-ca" => "https://ca.api.ovh.com/1.0",
+            "ovh-us" => "https://api.us.ovhcloud.com/1.0",
+            other => other.trim_end_matches('/'),
+        };
+        let unknown = || EndpointError::Unknown(clip(text));
+        let url: Url = url.parse().map_err(|_| unknown())?;
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        match (url.scheme(), url.host_str()) {
+            ("https", Some(_)) if plain => Ok(Self(url)),
+            ("http", Some("127.0.0.1" | "localhost" | "[::1]")) if plain => Ok(Self(url)),
+            ("http", Some(_)) if plain => Err(EndpointError::Clear(clip(text))),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+/// The three keys of an OVH application.
+#[derive(Debug, Clone)]
+pub(super) struct Credentials {
+    pub(super) application_key: Secret,
+    pub(super) application_secret: Secret,
+    pub(super) consumer_key: Secret,
+}
+
+impl Credentials {
+    /// The signature of a call: `"$1$" + hex(sha1(AS+"+"+CK+"+"+METHOD+"+"+URL+"+"+BODY+"+"+TIMESTAMP))`.
+    fn sign(&self, method: &str, url: &str, body: &str, timestamp: i64) -> String {
+        let (secret, consumer) = (self.application_secret.expose(), self.consumer_key.expose());
+        let digest = Sha1::digest(format!("{secret}+{consumer}+{method}+{url}+{body}+{timestamp}"));
+        format!("$1${}", hex::encode(digest))
+    }
+}
+
+/// What a call is allowed to have done when it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It reads.
+    None,
+    /// It stages an edit or publishes the zone.
+    Change,
+}
+
+/// A call that brought nothing.
+#[derive(Debug, Clone)]
+pub(super) enum CallError {
+    /// It was never sent, or refused unread.
+    NotSent(String),
+    /// It was sent, and what became of it is unknown.
+    Unanswered(String),
+    /// OVH answered with an error.
+    Refused(Refusal),
+}
+
+/// An error that OVH answered with: `{"message","errorCode","httpCode","class"}` and `X-Ovh-QueryID`.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) code: String,
+    message: String,
+    query_id: Option<String>,
+    retry_after: Option<Duration>,
+    /// Method and path, as an access rule names them.
+    call: String,
+}
+
+/// A client of one account.
+pub(super) struct Client {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    /// OVH's clock less ours in seconds.
+    skew: AtomicI64,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// `timeout` bounds each request.
+    pub(super) fn new(endpoint: Endpoint, credentials: Credentials, timeout: Duration) -> Result<Self, String> {
+        static RING: Once = Once::new();
+        // Another part of the process may have installed it first, which is just as well.
+        RING.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let http = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        Ok(Self { http, endpoint, credentials, skew: AtomicI64::new(UNSET) })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Makes one signed call. `path` begins with `/`; `query` is encoded here, so that what is signed is what is sent.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<Vec<u8>, CallError> {
+        let url = self.url(path, query)?;
+        let skew = match self.skew.load(Ordering::Relaxed) {
+            UNSET => self.fetch_skew().await?,
+            skew => skew,
+        };
+        match self.send(method.clone(), path, &url, body, skew).await {
+            Err(CallError::Refused(refusal)) if refusal.code == "QUERY_TIME_OUT" => {
+                let skew = self.fetch_skew().await?;
+                self.send(method, path, &url, body, skew).await
+            }
+            other => other,
+        }
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, CallError> {
+        let mut url: Url = format!("{}{path}", self.endpoint)
+            .parse()
+            .map_err(|error| CallError::NotSent(format!("{path}: {error}")))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
+    }
+
+    /// Asks OVH's clock (`GET /auth/time`, unsigned) and keeps the difference. A failure means that the call it was for
+    /// was not made.
+    async fn fetch_skew(&self) -> Result<i64, CallError> {
+        let not_sent = |error: String| CallError::NotSent(format!("GET /auth/time: {error}"));
+        let url = self.url("/auth/time", &[])?;
+        let response = self.http.get(url).send().await.map_err(|error| not_sent(error.to_string()))?;
+        let status = response.status();
+        let body = read_body(response).await.map_err(not_sent)?;
+        let time: Option<i64> = std::str::from_utf8(&body).ok().and_then(|text| text.trim().parse().ok());
+        let Some(time) = time.filter(|_| status.is_success()) else {
+            return Err(not_sent(format!("status {status}, and not the time")));
+        };
+        let skew = time - now();
+        self.skew.store(skew, Ordering::Relaxed);
+        Ok(skew)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        url: &Url,
+        body: Option<&str>,
+        skew: i64,
+    ) -> Result<Vec<u8>, CallError> {
+        let call = format!("{method} {path}");
+        let timestamp = now() + skew;
+        let signature = self.credentials.sign(method.as_str(), url.as_str(), body.unwrap_or_default(), timestamp);
+        let mut request = self
+            .http
+            .request(method, url.clone())
+            .header("X-Ovh-Application", sensitive(self.credentials.application_key.expose())?)
+            .header("X-Ovh-Consumer", sensitive(self.credentials.consumer_key.expose())?)
+            .header("X-Ovh-Timestamp", timestamp)
+            .header("X-Ovh-Signature", sensitive(&signature)?)
+            .header(header::ACCEPT, "application/json");
+        if let Some(body) = body {
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
+        }
+        let response = request.send().await.map_err(|error| {
+            // Without a connection nothing left this machine; after it anything may have arrived.
+            let said = format!("{call}: {}", chain(&error));
+            if error.is_connect() || error.is_builder() {
+                CallError::NotSent(said)
+            } else {
+                CallError::Unanswered(said)
+            }
+        })?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = read_body(response).await;
+        if status.is_success() {
+            return body.map_err(|error| CallError::Unanswered(format!("{call}: {error}")));
+        }
+        Err(CallError::Refused(Refusal::read(status.as_u16(), &headers, &body.unwrap_or_default(), call)))
+    }
+}
+
+impl Refusal {
+    fn read(status: u16, headers: &header::HeaderMap, body: &[u8], call: String) -> Self {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Body {
+            message: String,
+            #[serde(rename = "errorCode")]
+            code: String,
+            class: String,
+        }
+        // Gateways answer with HTML; then the status is all there is.
+        let body: Body = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let code = if body.code.is_empty() { body.class } else { body.code };
+        let seconds = text("retry-after").and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+        Self {
+            status,
+            code: clip(&code),
+            message: clip(&body.message),
+            query_id: text("x-ovh-queryid").map(clip),
+            retry_after: seconds.map(|after| after.min(RETRY_AFTER_LIMIT)),
+            call,
+        }
+    }
+
+    /// What to do about it; `None` when it may pass by itself.
+    fn hint(&self) -> Option<String> {
+        let hint = match (self.status, self.code.as_str()) {
+            (429 | 408 | 409 | 500.., _) if self.status != 460 => return None,
+            (_, "QUERY_TIME_OUT") => return None,
+            (_, "INVALID_SIGNATURE") => "check the application secret, and that the base URL is the one that OVH sees",
+            (_, "NOT_CREDENTIAL" | "INVALID_CREDENTIAL") => {
+                "the consumer key is unknown, expired or not validated: ask for one with POST /auth/credential and open its \
+                 validationUrl"
+            }
+            (_, "INVALID_KEY") => {
+                "the application key is unknown at this endpoint: each of ovh-eu, ovh-ca, ovh-us has its own"
+            }
+            (_, "NOT_GRANTED_CALL") => return Some(format!("the consumer key lacks the access rule `{}`", self.call)),
+            (403, _) => {
+                "check that the account may manage this zone and that the consumer key's allowedIPs include this node"
+            }
+            (404, _) => "check that the zone exists in this account",
+            (460, _) => "the service has expired: renew it",
+            (300..=399, _) => "the base URL redirects: name the final one",
+            _ => "report this as a bug",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OVH answered {} {} to {}", self.status, self.code, self.call)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if let Some(id) = &self.query_id {
+            write!(f, " (X-Ovh-QueryID {id})")?;
+        }
+        Ok(())
+    }
+}
+
+impl CallError {
+    /// What the failure means to the one who wanted the record read or written.
+    pub(super) fn into_provider_error(self, effect: Effect) -> ProviderError {
+        let transient = |message: String| ProviderError::Transient { message, retry_after: None };
+        match self {
+            Self::NotSent(said) => transient(format!("OVH was not reached: {said}")),
+            Self::Unanswered(said) if effect == Effect::Change => ProviderError::Indeterminate(said),
+            Self::Unanswered(said) => transient(said),
+            Self::Refused(refusal) => match (refusal.hint(), refusal.status) {
+                (Some(hint), _) => ProviderError::Permanent { message: refusal.to_string(), hint },
+                // A gateway that gave up says nothing of what the server behind it did.
+                (None, 408 | 500..) if effect == Effect::Change => ProviderError::Indeterminate(refusal.to_string()),
+                (None, _) => {
+                    ProviderError::Transient { message: refusal.to_string(), retry_after: refusal.retry_after }
+                }
+            },
+        }
+    }
+}
+
+/// A header value that no log prints.
+fn sensitive(text: &str) -> Result<header::HeaderValue, CallError> {
+    let mut value = header::HeaderValue::from_str(text)
+        .map_err(|_| CallError::NotSent("a credential has characters that no header can carry".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Reads the body as it comes, and no more than the limit.
+async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Err(format!("the answer is longer than {BODY_LIMIT} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// An error with its causes: reqwest's own text names the URL and leaves the reason to them.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The wall clock in seconds; only signatures depend on it, and OVH's clock corrects it.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The signatures that OVH publishes, and three more of the same keys.
+    #[test]
+    fn signatures_are_those_of_the_published_example() {
+        let credentials = Credentials {
+            application_key: Secret::new("AK"),
+            application_secret: Secret::new("EXEgWIz07P0HYwtQDs7cNIqCiQaWSuHF"),
+            consumer_key: Secret::new("MtSwSrPpNjqfVSmJhLbPyr2i45lSwPU1"),
+        };
+        let zone = "https://eu.api.ovh.com/1.0/domain/zone/example.test";
+        let put = r#"{"target":"198.51.100.20","ttl":60}"#;
+        for (method, url, body, time, signature) in [
+            (
+                "GET",
+                "https://eu.api.ovh.com/1.0/domains/",
+                "",
+                1_366_560_945,
+                "d3705e8afb27a0d2970a322b96550abfc67bb798",
+            ),
+            (
+                "PUT",
+                &format!("{zone}/record/5386578361"),
+                put,
+                1_795_424_645,
+                "0744d3167ff59586f3419e4ebe6ee18d0abb00ec",
+            ),
+            ("POST", &format!("{zone}/refresh"), "", 1_795_424_645, "ec0a7d351edce1bc434696752c7a9a7266bdf973"),
+            (
+                "GET",
+                &format!("{zone}/record?fieldType=A&subDomain=www"),
+                "",
+                1_795_424_645,
+                "28a56f05f719c53c70c91ca384266677c67b5289",
+            ),
+        ] {
+            assert_eq!(credentials.sign(method, url, body, time), format!("$1${signature}"), "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn the_url_that_is_signed_is_the_url_that_is_sent() {
+        let credentials = Credentials {
+            application_key: Secret::new("AK"),
+            application_secret: Secret::new("AS"),
+            consumer_key: Secret::new("CK"),
+        };
+        let client = Client::new("ovh-eu".parse().unwrap(), credentials, Duration::from_secs(1)).unwrap();
+        let url = client.url("/domain/zone/example.test/record", &[("fieldType", "A"), ("subDomain", "www")]).unwrap();
+        assert_eq!(
+            url.as_str(),
+            "https://eu.api.ovh.com/1.0/domain/zone/example.test/record?fieldType=A&subDomain=www"
+        );
+    }
+
+    #[test]
+    fn endpoints_are_names_or_encrypted_urls() {
+        assert_eq!("ovh-us".parse::<Endpoint>().unwrap().to_string(), "https://api.us.ovhcloud.com/1.0");
+        assert_eq!(
+            "https://proxy.example.net/ovh/".parse::<Endpoint>().unwrap().to_string(),
+            "https://proxy.example.net/ovh"
+        );
+        assert_eq!("http://127.0.0.1:8080/1.0".parse::<Endpoint>().unwrap().to_string(), "http://127.0.0.1:8080/1.0");
+        assert!(matches!("http://eu.api.ovh.com/1.0".parse::<Endpoint>(), Err(EndpointError::Clear(_))));
+        for bad in ["ovh-fr", "", "ftp://x/", "https://u:p@x/", "https://x/?a=b"] {
+            assert!(matches!(bad.parse::<Endpoint>(), Err(EndpointError::Unknown(_))), "{bad}");
+        }
+    }
+}

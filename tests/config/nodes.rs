@@ -1,0 +1,195 @@
+//! Node configurations.
+
+use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+use quorate::{
+    config::{self, Config, ProviderSection, TsigAlgorithm},
+    core::service::Check,
+};
+
+use crate::{assert_golden, read, with};
+
+const EXAMPLE: &str = "deploy/node.toml.example";
+
+/// Credentials as systemd would lay them out.
+fn credentials() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("tsig", "aHVudGVyMg==\n"),
+        ("ovh-application-key", "key\n"),
+        ("ovh-application-secret", "application-hunter2\n"),
+        ("ovh-consumer-key", "consumer-hunter2"),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+    }
+    directory
+}
+
+fn parse(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
+    let directory = credentials();
+    let environment = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.path().display().to_string());
+    match config::parse(text, &environment) {
+        Ok((config, warnings)) => Ok((config, warnings.into_iter().map(|warning| warning.message).collect())),
+        Err(problems) => Err(problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect()),
+    }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    parse(text).err().unwrap_or_default()
+}
+
+#[test]
+fn the_example_is_a_configuration() {
+    let (config, warnings) = parse(&read(EXAMPLE)).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!((config.node.cluster.as_str(), config.node.id, config.node.site.as_str()), ("prod", 1, "ovh-gra"));
+    assert_eq!(config.node.advertise.host, "203.0.113.5");
+    assert_eq!(config.timing, config::Timing::default(), "the example shows the defaults");
+    assert_eq!(config.controls.len(), 3);
+    assert!(matches!(&config.controls[0].check, Check::Tcp(check) if check.target.port == 53));
+    assert_eq!(config.controls[2].interval, Duration::from_secs(10));
+    match &config.providers["main"] {
+        ProviderSection::Rfc2136(section) => {
+            assert_eq!(section.key.algorithm, TsigAlgorithm::HmacSha256);
+            assert_eq!(section.key.secret.expose(), "aHVudGVyMg==");
+            assert_eq!(section.nameservers.len(), 2);
+        }
+        ProviderSection::Ovh(_) => panic!("main is rfc2136"),
+    }
+    match &config.providers["ovh-main"] {
+        ProviderSection::Ovh(section) => {
+            assert_eq!(section.base_url, "https://eu.api.ovh.com/1.0");
+            assert_eq!(section.consumer_key.expose(), "consumer-hunter2");
+        }
+        ProviderSection::Rfc2136(_) => panic!("ovh-main is ovh"),
+    }
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
+}
+
+#[test]
+fn all_that_is_left_out_has_a_default() {
+    let text = "[node]\ncluster = 'c'\nid = 7\nsite = 's'\ndata = '/d'\nlisten = '127.0.0.1:7700'\n\
+                [tls]\nca = '/a'\ncertificate = '/b'\nkey = '/c'\n";
+    let (config, warnings) = parse(text).unwrap();
+    assert_eq!(config.node.advertise.port, 7700);
+    assert_eq!(config.node.http, Some("127.0.0.1:7701".parse().unwrap()));
+    assert_eq!(config.log, config::LogSection::default());
+    assert_eq!(warnings.len(), 1, "no controls: {warnings:?}");
+    let (config, _) = parse(&with(text, "id = 7", "id = 7\nhttp = 'off'")).unwrap();
+    assert_eq!(config.node.http, None);
+}
+
+#[test]
+fn every_error_is_told_at_once_and_no_secret_with_it() {
+    let text = read("tests/fixtures/nodes/many-errors.toml");
+    let problems = config::parse(&text, &|_| None).unwrap_err().in_file("node.toml");
+    let told = format!("{problems}\n");
+    assert_golden("tests/fixtures/nodes/many-errors.txt", &told);
+    for secret in ["aHVudGVyMg", "EXEgWIz07P0"] {
+        assert!(text.contains(secret) && !told.contains(secret), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_shows_no_line_of_itself() {
+    let told = config::parse("[provider.a]\nsecret = \"hunter2\n", &|_| None).unwrap_err().to_string();
+    assert!(told.contains("input:2:") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn each_mistake_is_one_error() {
+    let good = read(EXAMPLE);
+    let table: &[(&str, &str, &[&str])] = &[
+        ("advertise =", "advertize =", &["node.advertize: unknown key `advertize`"]),
+        (
+            "advertise = \"203.0.113.5:7700\"",
+            "",
+            &["node.advertise: `advertise` is missing: nobody can connect to 0.0.0.0"],
+        ),
+        ("id = 1", "", &["node.id: `id` is missing"]),
+        ("[tls]", "[tsl]", &["tsl: unknown key `tsl`"]),
+        (
+            "127.0.0.1:7701",
+            "127.0.0.1:7700",
+            &["node: listen (0.0.0.0:7700) and http (127.0.0.1:7700) cannot share a port"],
+        ),
+        (
+            "[\"1s\", \"2s\"]",
+            "[\"2s\", \"1s\"]",
+            &["timing.election: the first is not less than the second: nodes would stand for election together"],
+        ),
+        ("[\"1s\", \"2s\"]", "\"1s\"", &["timing.election: a text is not a list of two durations"]),
+        ("[\"1s\", \"2s\"]", "[\"700ms\", \"2s\"]", &["timing.election[0]: less than three heartbeats of 250ms"]),
+        ("tcp = \"1.1.1.1:53\"", "tpc = \"1.1.1.1:53\"", &["control[0].tpc: unknown key `tpc`"]),
+        ("tcp = \"1.1.1.1:53\"", "", &["control[0]: the probe does not say what to ask"]),
+        (
+            "secret_credential = \"tsig\"",
+            "secret_credential = \"ovh-application-key\"",
+            &["provider.main.key: the secret of this key is not base64"],
+        ),
+        ("secret_credential = \"tsig\"", "", &["provider.main.key.secret: `secret` is missing"]),
+        (
+            "secret_credential = \"tsig\"",
+            "secret_credental = \"tsig\"",
+            &["provider.main.key.secret_credental: unknown key `secret_credental`"],
+        ),
+        (
+            "secret_credential = \"tsig\"",
+            "secret_credential = \"tsig\", secret_env = \"TSIG\"",
+            &[
+                "provider.main.key: `secret` has more than one place: give one of secret_file, secret_env and secret_credential",
+            ],
+        ),
+        ("endpoint = \"ovh-eu\"", "", &["provider.ovh-main.endpoint: `endpoint` is missing"]),
+        (
+            "endpoint = \"ovh-eu\"",
+            "base_url = \"https://user:hunter2@a/1.0\"",
+            &[
+                "provider.ovh-main.base_url: a URL here carries no user or password: it would be in the log for all to read",
+            ],
+        ),
+        ("type = \"ovh\"", "type = \"route53\"", &["provider.ovh-main.type: there is no provider of this type"]),
+        ("level = \"info\"", "level = 3", &["log.level: a whole number is not a text"]),
+    ];
+    for (old, new, wanted) in table {
+        assert_eq!(problems(&with(&good, old, new)), *wanted, "`{old}` -> `{new}`");
+    }
+}
+
+#[test]
+fn a_secret_file_that_others_can_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tsig");
+    std::fs::write(&path, "aHVudGVyMg==").unwrap();
+    let text = with(&read(EXAMPLE), "secret_credential = \"tsig\"", &format!("secret_file = \"{}\"", path.display()));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let told = problems(&text);
+    assert!(told.len() == 1 && told[0].contains("may be read by everybody (mode 0644)"), "{told:?}");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(problems(&text), [""; 0]);
+}
+
+#[test]
+fn a_file_is_loaded_by_its_name() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[node]\n").unwrap();
+    let told = config::load(file.path()).unwrap_err().to_string();
+    assert!(told.starts_with(&format!("{}:1:1: error: ", file.path().display())), "{told}");
+    let told = config::load("/nonexistent/node.toml".as_ref()).unwrap_err().to_string();
+    assert!(told.starts_with("cannot read /nonexistent/node.toml: "), "{told}");
+}
+
+/// Every credential that the example names is loaded by the unit, or the example would not start as it stands.
+#[test]
+fn the_unit_loads_the_credentials_of_the_example() {
+    let unit = read("deploy/quorated.service");
+    let example = read(EXAMPLE);
+    let named: Vec<_> = example.split("_credential = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(named.len(), 4);
+    for name in named {
+        assert!(unit.contains(&format!("LoadCredential={name}:")), "{name}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The providers against real servers (BIND, Knot) and against a fake of OVH's API that OVH's own client passes too.
+
+#[path = "../common/dns_server.rs"]
+mod dns_server;
+#[path = "../common/hold_proxy.rs"]
+mod hold_proxy;
+
+mod rfc2136;
