@@ -13,17 +13,17 @@ use serde::Serialize;
 use super::{
     connect::{Kind, Session, admin},
     failure::{Exit, Failure},
-    output::{Screen, printable, table},
+    output::{Output, Screen, printable, table},
     verdict::age,
 };
-use crate::{proto::v1, view::Read};
+use crate::{diagnostic::Diagnostic, proto::v1, service_file, view::Read};
 
 /// The largest service file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  quoratectl service apply app.toml\n  quoratectl service list")]
+#[command(after_help = "Examples:\n  quoratectl service check app.toml\n  quoratectl service apply app.toml")]
 pub enum Command {
     /// Creates or replaces services
     #[command(
@@ -44,6 +44,13 @@ pub enum Command {
     Remove {
         /// The service
         name: String,
+    },
+    /// Checks service files here, without a cluster: every problem at once, with its line
+    #[command(after_help = "Examples:\n  quoratectl service check app.toml\n  quoratectl service check a.toml b.toml")]
+    Check {
+        /// TOML; `-` reads stdin
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
 }
 
@@ -86,6 +93,7 @@ struct Many {
 pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     match command {
         Command::Apply(arguments) => apply(arguments, session, screen).await,
+        Command::Check { files } => check(&files, screen),
         Command::List => {
             let many = list(session).await?;
             screen.answer(&many, |many| {
@@ -154,6 +162,60 @@ fn said(of: &Applied) -> String {
         let _ = writeln!(text, "warning: {}", printable(warning));
     }
     text
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    /// `null` when the file is not valid.
+    service: Option<String>,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    line: usize,
+    column: usize,
+    field: String,
+    message: String,
+    hint: Option<String>,
+}
+
+impl From<&Diagnostic> for Finding {
+    fn from(of: &Diagnostic) -> Self {
+        let (field, message) = (of.path.to_string(), of.message.clone());
+        Self { line: of.line, column: of.column, field, message, hint: of.hint.clone() }
+    }
+}
+
+/// Checks every file, also after one that is wrong. Findings for people go to stderr, as a compiler's do.
+pub fn check(files: &[PathBuf], screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    for file in files {
+        let (name, text) = (name(file), read(file)?);
+        let mut checked = Checked { file: name.clone(), service: None, errors: vec![], warnings: vec![] };
+        let told = match service_file::parse(&text) {
+            Ok((service, warnings)) => {
+                checked.service = Some(service.name.to_string());
+                checked.warnings = warnings.iter().map(Finding::from).collect();
+                warnings.iter().map(|warning| warning.as_warning(&name).to_string()).collect()
+            }
+            Err(problems) => {
+                exit = Exit::Invalid;
+                checked.errors = problems.iter().map(Finding::from).collect();
+                format!("{}\n", problems.in_file(name))
+            }
+        };
+        if screen.format == Output::Table {
+            screen.err.write_all(told.as_bytes())?;
+        }
+        screen.event(&checked, |of| match &of.service {
+            Some(service) => format!("{}: service `{service}` is valid\n", of.file),
+            None => String::new(),
+        })?;
+    }
+    Ok(exit)
 }
 
 fn name(file: &Path) -> String {
