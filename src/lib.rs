@@ -1,12 +1,15 @@
 //! Quorate: DNS failover that takes a quorum.
 
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod diagnostic;
 pub mod dns;
+pub mod grpc;
 pub mod leader;
 pub mod probe;
 pub mod proto;
 pub mod reader;
 pub mod secret;
 pub mod service_file;
+pub mod view;
