@@ -25,6 +25,9 @@ use crate::{
 /// The longest text that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
 
+/// How many problems are kept with their places, so that a flood of them costs little.
+const MAX_KEPT: usize = 1_000;
+
 /// A parsed text and what was found in it so far.
 #[derive(Debug)]
 pub struct Document<'t> {
@@ -38,6 +41,8 @@ pub struct Document<'t> {
 #[derive(Debug, Default)]
 struct Found {
     problems: Vec<Diagnostic>,
+    /// How many more there are, beyond [`MAX_KEPT`].
+    more: usize,
     /// Fields that were written and could not be read: nothing further is said of them.
     unread: Vec<Path>,
 }
@@ -88,8 +93,8 @@ impl<'t> Document<'t> {
     /// Everything that was refused.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
         let text = self.text;
-        let found = self.found.into_inner().problems;
-        match (value, Problems::new(found)) {
+        let found = self.found.into_inner();
+        match (value, Problems::new(found.problems, found.more)) {
             (Some(value), None) => Ok(value),
             (_, Some(problems)) => Err(problems),
             (None, None) => {
@@ -126,8 +131,20 @@ impl<'t> Document<'t> {
     }
 
     fn problem(&self, path: Path, span: Range<usize>, message: String, hint: Option<String>) {
+        if self.found.borrow().problems.len() >= MAX_KEPT {
+            self.found.borrow_mut().more += 1;
+            return;
+        }
         let diagnostic = self.diagnostic(span, path, message, hint);
         self.found.borrow_mut().problems.push(diagnostic);
+    }
+
+    /// Nothing further is said of this field.
+    fn unread(&self, path: Path) {
+        let mut found = self.found.borrow_mut();
+        if found.more == 0 {
+            found.unread.push(path);
+        }
     }
 
     fn diagnostic(&self, span: Range<usize>, path: Path, message: String, hint: Option<String>) -> Diagnostic {

@@ -165,12 +165,12 @@ impl<'d, 't> Table<'d, 't> {
             let text = key.get_ref().as_ref();
             let meant = known
                 .iter()
-                .filter(|candidate| !self.entries.contains_key(**candidate))
+                .filter(|candidate| text.len() <= 64 && !self.entries.contains_key(**candidate))
                 .map(|candidate| (strsim::damerau_levenshtein(text, candidate), *candidate))
                 .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
                 .min();
             let hint = if let Some((_, candidate)) = meant {
-                self.document.found.borrow_mut().unread.push(self.path.key(candidate));
+                self.document.unread(self.path.key(candidate));
                 format!("did you mean `{candidate}`?")
             } else {
                 let mut keys = known.clone();
@@ -178,7 +178,7 @@ impl<'d, 't> Table<'d, 't> {
                 format!("the keys here are {}", keys.join(", "))
             };
             let path = self.path.key(text);
-            self.document.found.borrow_mut().unread.push(path.clone());
+            self.document.unread(path.clone());
             self.document.problem(path, key.span(), format!("unknown key `{}`", cut(text)), Some(hint));
         }
     }

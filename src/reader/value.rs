@@ -32,7 +32,7 @@ impl<'d, 't> Value<'d, 't> {
 
     /// Refuses the value; nothing further is said of it.
     pub fn refuse(&self, message: impl Into<String>, hint: Option<&str>) {
-        self.document.found.borrow_mut().unread.push(self.path.clone());
+        self.document.unread(self.path.clone());
         self.document.problem(self.path.clone(), self.written.span(), message.into(), hint.map(str::to_owned));
     }
 
