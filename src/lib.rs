@@ -2,4 +2,7 @@
 
 pub mod core;
 pub mod dns;
+pub mod pki;
 pub mod proto;
+pub mod raft;
+pub mod tls;
