@@ -93,6 +93,7 @@ impl<L: Log> Office<L> {
         }
         let mut drifts = vec![];
         for ((record, rrset), (_, reading)) in wanted.iter().zip(found) {
+            let rrset = &self.provider(record)?.published(rrset);
             match compare(record, rrset, &fence, &reading) {
                 Standing::AsWritten => {}
                 Standing::Older(epoch) => {

@@ -18,6 +18,8 @@ use crate::{
 
 /// How long a linearizable read may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long the new member of a replacement may take to catch up.
+const REPLACE: Duration = Duration::from_secs(60);
 /// How long a provider may take to answer when a service is applied.
 const PROVIDER_CHECK: Duration = Duration::from_secs(15);
 
@@ -126,7 +128,7 @@ impl Cluster for Node {
 
     async fn replace_member(&self, old: NodeId, member: Member) -> Result<(), ClusterError> {
         self.known(old)?;
-        self.raft.replace(old, member.id, plain(member)).await.map_err(|why| self.member_error(why))
+        self.raft.replace(old, member.id, plain(member), REPLACE).await.map_err(|why| self.member_error(why))
     }
 
     async fn transfer_leadership(&self, to: NodeId) -> Result<(), ClusterError> {

