@@ -4,7 +4,8 @@ use std::{env, error::Error, path::PathBuf};
 
 use tonic_prost_build::Config;
 
-const PROTOS: [&str; 3] = ["quorate/v1/verdict.proto", "quorate/v1/admin.proto", "quorate/raft/v1/peer.proto"];
+const PROTOS: [&str; 4] =
+    ["quorate/v1/verdict.proto", "quorate/v1/admin.proto", "quorate/raft/v1/peer.proto", "quorate/raft/v1/store.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -84,14 +84,14 @@ impl Diagnostic {
 }
 
 impl Problems {
-    /// The problems in the order of the text; `None` when there are none.
+    /// The problems in the order of the text, and how many more there are; `None` when there are none.
     #[must_use]
-    pub fn new(mut all: Vec<Diagnostic>) -> Option<Self> {
+    pub fn new(mut all: Vec<Diagnostic>, more: usize) -> Option<Self> {
         if all.is_empty() {
             return None;
         }
         all.sort_by_key(|problem| (problem.line, problem.column));
-        let untold = all.len().saturating_sub(MAX_TOLD);
+        let untold = all.len().saturating_sub(MAX_TOLD) + more;
         all.truncate(MAX_TOLD);
         Some(Self { file: "input".to_owned(), told: all, untold })
     }

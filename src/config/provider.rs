@@ -50,7 +50,7 @@ pub enum TsigAlgorithm {
     HmacSha512,
 }
 
-/// OVHcloud's API.
+/// OVH's API.
 #[derive(Debug)]
 pub struct OvhSection {
     /// The API's root with version, without a slash at the end: `https://eu.api.ovh.com/1.0`.
@@ -187,7 +187,7 @@ fn ovh(table: &Table<'_, '_>, environment: Environment<'_>) -> Option<OvhSection
     })
 }
 
-/// The endpoints that OVHcloud's own clients know.
+/// The endpoints that OVH's own clients know.
 fn endpoint_url(name: &str) -> Result<String, String> {
     let host = match name {
         "ovh-eu" => "eu.api.ovh.com",

@@ -68,7 +68,11 @@ pub trait Log: Send + Sync + 'static {
     fn applied(&self) -> watch::Receiver<Position>;
 
     /// Commits and applies a command as the leader of exactly `term`.
-    fn propose(&self, term: u64, command: Command) -> impl Future<Output = Result<Response, Deposed>> + Send;
+    fn propose(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> impl Future<Output = Result<(Position, Response), Deposed>> + Send;
 
     /// Has a quorum confirm the leadership (ReadIndex) and waits until what was committed then is applied.
     fn confirm(&self) -> impl Future<Output = Result<Lease, Deposed>> + Send;
@@ -160,6 +164,11 @@ impl<L: Log> Office<L> {
 
     /// Stamps an action and has it committed and applied.
     pub async fn propose(&self, action: Action) -> Result<Response, Deposed> {
+        self.commit(action).await.map(|(_, response)| response)
+    }
+
+    /// The same, with the place in the log.
+    pub async fn commit(&self, action: Action) -> Result<(Position, Response), Deposed> {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let wall = u64::try_from(wall).unwrap_or(u64::MAX);
         self.log.propose(self.term, Command { at: self.clock.now(), wall, action }).await

@@ -51,14 +51,14 @@ struct TestLog {
 }
 
 impl TestLog {
-    fn commit(&self, command: &Command) -> Response {
+    fn commit(&self, command: &Command) -> (Position, Response) {
         let mut state = self.state.lock().unwrap();
         state.2 += 1;
         let position = Position { term: state.1, index: state.2 };
         let response = state.0.apply(position, command);
         drop(state);
         self.applied.send_replace(position);
-        response
+        (position, response)
     }
 
     fn term(&self) -> u64 {
@@ -75,7 +75,7 @@ impl Log for TestLog {
         self.applied.subscribe()
     }
 
-    async fn propose(&self, term: u64, command: Command) -> Result<Response, Deposed> {
+    async fn propose(&self, term: u64, command: Command) -> Result<(Position, Response), Deposed> {
         if self.fuse.burnt() || term != self.term() {
             return Err(Deposed);
         }
@@ -168,7 +168,7 @@ impl World {
     }
 
     fn commit(&self, action: Action) -> Response {
-        self.log.commit(&Command { at: LogTime(0), wall: 0, action })
+        self.log.commit(&Command { at: LogTime(0), wall: 0, action }).1
     }
 
     /// Adopted in eu under epoch 1, and a switch to us authorised under epoch 2.

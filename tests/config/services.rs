@@ -288,3 +288,14 @@ fn what_is_allowed_but_risky_is_a_warning() {
         assert_eq!(warnings(&with(&good, old, new)), [wanted]);
     }
 }
+
+#[test]
+fn a_flood_of_mistakes_is_counted_and_cut() {
+    let flood: Vec<_> = (0..20_000).map(|i| format!("x{i} = 1")).collect();
+    let text = format!("{}\n{}", flood.join("\n"), read("tests/fixtures/services/design.toml"));
+    let problems = service_file::parse(&text).unwrap_err();
+    assert_eq!((problems.count(), problems.iter().count()), (20_000, 100));
+    assert!(problems.to_string().ends_with("20000 errors, the first 100 shown"));
+    let long = service_file::parse(&"#".repeat(256 * 1024 + 1)).unwrap_err();
+    assert!(long.to_string().contains("longer than 262144 bytes"));
+}

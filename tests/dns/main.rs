@@ -2,7 +2,11 @@
 
 #[path = "../common/dns_server.rs"]
 mod dns_server;
+#[path = "../common/fake_ovh.rs"]
+mod fake_ovh;
 #[path = "../common/hold_proxy.rs"]
 mod hold_proxy;
 
+mod authoritative;
+mod ovh;
 mod rfc2136;

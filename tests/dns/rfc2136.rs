@@ -366,3 +366,34 @@ async fn a_delayed_write_is_refused_by_the_server() {
         assert_eq!(server.dig("_quorate.www.example.test", "TXT"), ["\"v=1 cluster=prod epoch=6\""]);
     }
 }
+
+/// A server that says yes to everything without a signature: an answer that proves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_not_signed_with_the_key_is_no_success() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    for (rcode, strip_key) in [(0u8, true), (8, true), (0, false)] {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let length = client.read_u16().await.unwrap();
+            let mut message = vec![0; usize::from(length)];
+            client.read_exact(&mut message).await.unwrap();
+            // The request's own signature is sent back when it is not stripped: right key, wrong message.
+            message[2] |= 0x80;
+            message[3] = rcode;
+            if strip_key {
+                message.truncate(12);
+                message[4..12].fill(0);
+            }
+            client.write_u16(u16::try_from(message.len()).unwrap()).await.unwrap();
+            client.write_all(&message).await.unwrap();
+            let _ = client.read_u8().await;
+        });
+        let reading = Reading { rrset: None, fence: FenceReading::Absent };
+        let write = change(&record("www", RecordType::A), reading, &["198.51.100.20"], 1);
+        let result = provider(address).write(&write).await;
+        assert!(matches!(result, Err(ProviderError::Indeterminate(_))), "rcode {rcode}: {result:?}");
+        server.abort();
+    }
+}

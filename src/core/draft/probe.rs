@@ -25,7 +25,7 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 const MAX_VALIDITY: Duration = Duration::from_hours(366 * 24);
 /// The longest text that is compared or sent, in bytes.
 const MAX_TEXT: usize = 4096;
-/// How many JSON pointers or headers one probe may compare.
+/// How many JSON pointers, headers or status ranges one probe may compare.
 const MAX_MATCHES: usize = 32;
 const MAX_REDIRECTS: u8 = 10;
 
@@ -249,8 +249,11 @@ fn statuses(at: &Path, drafts: Option<&[StatusDraft]>, found: &mut Findings) -> 
     if drafts.is_empty() {
         found.problem(at, "no status would ever pass");
     }
+    if drafts.len() > MAX_MATCHES {
+        found.problem(at, format!("more than {MAX_MATCHES} codes or ranges"));
+    }
     let mut statuses = BTreeSet::new();
-    for (i, draft) in drafts.iter().enumerate() {
+    for (i, draft) in drafts.iter().enumerate().take(MAX_MATCHES) {
         let range = match draft {
             StatusDraft::Code(code) => u16::try_from(*code).ok().map(|code| code..=code),
             StatusDraft::Range(text) => status_range(text),

@@ -1,0 +1,179 @@
+//! The cluster as the public API sees it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use tokio::{sync::watch, time::timeout};
+
+use super::{Node, peers::Unreached};
+use crate::{
+    core::{
+        names::NodeId,
+        service::Service,
+        state::{Action, Response, State},
+    },
+    grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
+    raft::{self, InitError, MemberError},
+};
+
+/// How long a linearizable read may take to catch up.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long a provider may take to answer when a service is applied.
+const PROVIDER_CHECK: Duration = Duration::from_secs(15);
+
+#[async_trait]
+impl Cluster for Node {
+    async fn catch_up(&self, consistency: Consistency) -> Result<(), ClusterError> {
+        self.initialised()?;
+        if consistency == Consistency::Stale {
+            return Ok(());
+        }
+        let index = self.read_index().await.map_err(|why| self.unavailable(why))?;
+        self.raft.wait_applied(index, CATCH_UP).await.map_err(|why| ClusterError::Unavailable {
+            why: format!("this node is behind: {why}"),
+            leader: self.leader(),
+        })
+    }
+
+    fn with_state(&self, look: &mut dyn FnMut(&State, ReadInfo)) {
+        let age = self.heard.borrow().map(|at| at.elapsed());
+        self.raft.with_state(|state| {
+            let info =
+                ReadInfo { position: state.position, log_time: state.log_time, age, answered_by: self.raft.id() };
+            look(state, info);
+        });
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    async fn propose(&self, action: Action) -> Result<Response, ClusterError> {
+        self.initialised()?;
+        match self.submit(action).await {
+            Ok((_, response)) => Ok(response),
+            Err(Unreached::Unknown(_)) => Err(ClusterError::OutcomeUnknown { after: self.patience * 2 }),
+            Err(not_sent) => Err(self.unavailable(not_sent)),
+        }
+    }
+
+    async fn check_providers(&self, service: &Service) -> Result<(), Vec<String>> {
+        let checks = service.records.iter().map(|record| async move {
+            let Some(provider) = self.providers.get(&record.provider) else {
+                let known: Vec<_> = self.providers.keys().map(ToString::to_string).collect();
+                return Some(format!(
+                    "{record}: node {} has no provider `{}` (it has: {})",
+                    self.raft.id(),
+                    record.provider,
+                    if known.is_empty() { "none".into() } else { known.join(", ") }
+                ));
+            };
+            match timeout(PROVIDER_CHECK, provider.read(record)).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(why)) => Some(format!("{record}: {why}")),
+                Err(_) => Some(format!("{record}: no answer within {} s", PROVIDER_CHECK.as_secs())),
+            }
+        });
+        let problems: Vec<_> = futures::future::join_all(checks).await.into_iter().flatten().collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn membership(&self) -> Membership {
+        let status = self.raft.status();
+        let hashed = status.state_hash.0.map_or(0, |position| position.index);
+        let members = status.members.into_iter().map(|of| MemberStatus {
+            member: Member { id: of.id, site: of.member.site, address: of.member.address },
+            voter: of.voter,
+            leader: Some(of.id) == status.leader,
+            matched_index: of.matched,
+            silent: of.silent_ms.map(Duration::from_millis),
+        });
+        Membership {
+            cluster: self.raft.cluster().clone(),
+            members: members.collect(),
+            leader: status.leader,
+            term: status.term,
+            last_log_index: status.last_log.unwrap_or_default(),
+            applied_index: hashed,
+            state_hash: status.state_hash.1,
+        }
+    }
+
+    async fn init(&self, members: Vec<Member>) -> Result<(), ClusterError> {
+        let members: BTreeMap<_, _> = members.into_iter().map(|member| (member.id, plain(member))).collect();
+        self.raft.init_cluster(members).await.map_err(|why| match why {
+            InitError::AlreadyDone => ClusterError::AlreadyInitialised,
+            InitError::NotAMember(_) => {
+                ClusterError::Forbidden { reason: "NOT_A_MEMBER", description: why.to_string() }
+            }
+            InitError::Fatal(_) => ClusterError::Internal(why.to_string()),
+        })
+    }
+
+    async fn add_member(&self, member: Member) -> Result<(), ClusterError> {
+        self.raft.add_learner(member.id, plain(member)).await.map_err(|why| self.member_error(why))
+    }
+
+    async fn promote_member(&self, id: NodeId) -> Result<(), ClusterError> {
+        self.known(id)?;
+        self.raft.promote(id).await.map_err(|why| self.member_error(why))
+    }
+
+    async fn remove_member(&self, id: NodeId) -> Result<(), ClusterError> {
+        self.known(id)?;
+        self.raft.remove(id).await.map_err(|why| self.member_error(why))
+    }
+
+    async fn replace_member(&self, old: NodeId, member: Member) -> Result<(), ClusterError> {
+        self.known(old)?;
+        self.raft.replace(old, member.id, plain(member)).await.map_err(|why| self.member_error(why))
+    }
+
+    async fn transfer_leadership(&self, to: NodeId) -> Result<(), ClusterError> {
+        self.known(to)?;
+        self.raft.transfer_leader(to).await.map_err(|why| self.member_error(why))
+    }
+}
+
+impl Node {
+    fn initialised(&self) -> Result<(), ClusterError> {
+        let status = self.raft.status();
+        if status.members.is_empty() { Err(ClusterError::NotInitialised) } else { Ok(()) }
+    }
+
+    fn known(&self, id: NodeId) -> Result<(), ClusterError> {
+        self.raft.member(id).map(drop).ok_or(ClusterError::NoMember(id))
+    }
+
+    fn leader(&self) -> Option<(NodeId, String)> {
+        self.raft.leadership().borrow().leader.clone().map(|(id, member)| (id, member.address))
+    }
+
+    fn unavailable(&self, why: Unreached) -> ClusterError {
+        match why {
+            Unreached::NotSent { why, leader } => ClusterError::Unavailable {
+                why,
+                leader: leader.map(|(id, member)| (id, member.address)).or_else(|| self.leader()),
+            },
+            Unreached::Unknown(why) => ClusterError::Unavailable { why, leader: self.leader() },
+        }
+    }
+
+    fn member_error(&self, why: MemberError) -> ClusterError {
+        let description = why.to_string();
+        match why {
+            MemberError::NotLeader(not) => {
+                let leader = not.leader.map(|(id, member)| (id, member.address)).or_else(|| self.leader());
+                ClusterError::Unavailable { why: description, leader }
+            }
+            MemberError::Refused(_) => ClusterError::Forbidden { reason: "MEMBERSHIP", description },
+            MemberError::Behind { .. } => ClusterError::Forbidden { reason: "NOT_CAUGHT_UP", description },
+            MemberError::Unknown(_) => ClusterError::OutcomeUnknown { after: self.patience * 2 },
+            MemberError::Fatal(_) => ClusterError::Internal(description),
+        }
+    }
+}
+
+fn plain(member: Member) -> raft::Member {
+    raft::Member { site: member.site, address: member.address }
+}

@@ -1,0 +1,297 @@
+//! One node: wires consensus, probing, leading and serving together. The one place that starts tasks.
+//!
+//! ```text
+//! probes ─▶ ledger ─▶ reporter ─▶ (leader's) office ─▶ log ─▶ state ─▶ catalogue ─▶ probes
+//!                                     │                         └─▶ public API, metrics
+//!                                     └─▶ providers (the leader only)
+//! ```
+//! Nothing here decides: who leads is a hint that starts and ends offices, and an office's every step is checked by the log.
+
+mod cluster;
+mod log;
+mod peers;
+mod providers;
+mod reporter;
+
+use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    config::Config,
+    core::{
+        names::NodeId,
+        record::{Record, RrSet},
+        report::Catalogue,
+        service::Check,
+        state::State,
+        switch::NameserverLine,
+    },
+    dns::{Providers, authoritative::Authoritative, config::BuildError},
+    leader::{Nameservers, Office, Tools},
+    probe::{self, Phase, Prober, controls::Control},
+    raft::{Options, Raft, StartError, Timing},
+    tls::{Identity, IdentityError, PeerTls},
+};
+
+/// A snapshot is taken every so many entries: at three reports a second about every hour.
+const SNAPSHOT_EVERY: u64 = 10_000;
+/// How long the nameservers may take to answer a switch before the laggards are reported.
+const SETTLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why a node does not run, or ran no further.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A certificate file.
+    #[error("cannot read the certificates of [tls]: {0}")]
+    Tls(io::Error),
+    /// The certificate's identity.
+    #[error("{}: {error}", path.display())]
+    Certificate {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        error: IdentityError,
+    },
+    /// The certificate is somebody else's.
+    #[error("{}: the certificate is of {found}, the configuration of {wanted}", path.display())]
+    OtherCertificate {
+        /// Its file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Identity,
+        /// Who the configuration says this is.
+        wanted: Identity,
+    },
+    /// Providers that cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Providers(Vec<BuildError>),
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The store or consensus.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Consensus stopped: the disk is full or damaged.
+    #[error("consensus stopped, and so does the node: {0}")]
+    Consensus(String),
+    /// The server ended.
+    #[error("the gRPC server ended: {0}")]
+    Serve(String),
+}
+
+/// A running node, as its tasks and servers share it.
+pub struct Node {
+    raft: Raft,
+    prober: Prober,
+    providers: Providers,
+    desk: watch::Receiver<Option<Arc<Office<Raft>>>>,
+    applied: watch::Sender<u64>,
+    heard: watch::Sender<Option<Instant>>,
+    /// How long an answer from the leader is waited for.
+    patience: Duration,
+}
+
+/// Runs a node until `shutdown` resolves or something fails that it cannot go on without.
+///
+/// # Errors
+/// What hindered it from starting, or ended it; says what to do.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let tls = load_tls(&config)?;
+    let dns = providers::of(&config.providers).map_err(RunError::Providers)?;
+    let listener = listen(config.node.listen).await?;
+    let timing = Timing {
+        election_min: config.timing.election_min,
+        election_max: config.timing.election_max,
+        heartbeat: config.timing.heartbeat,
+    };
+    let raft = Raft::start(Options {
+        node: config.node.id,
+        data: config.node.data.clone(),
+        timing,
+        tls: tls.clone(),
+        snapshot_every: SNAPSHOT_EVERY,
+        routes: std::collections::BTreeMap::new(),
+    })
+    .await?;
+
+    let mut tasks = JoinSet::new();
+    let (peers_work, peers_control) = watch::channel(true);
+    tasks.spawn(Node::watch_peers(raft.clone(), peers_work));
+    let (catalogue, catalogue_seen) = watch::channel(Arc::new(Catalogue::default()));
+    let (phase, phase_seen) = watch::channel(Phase { rank: 0, sites: 1 });
+    let options = probe::Options {
+        node: config.node.id,
+        controls: controls(&config, peers_control),
+        roots: probe::public_roots(),
+    };
+    let (desk, desk_seen) = watch::channel(None);
+    let node = Arc::new(Node {
+        prober: probe::start(options, catalogue_seen, phase_seen),
+        providers: dns.providers.clone(),
+        desk: desk_seen,
+        applied: watch::channel(0).0,
+        heard: watch::channel(None).0,
+        patience: timing.election_max,
+        raft: raft.clone(),
+    });
+    let tools = Tools {
+        cluster: config.node.cluster.clone(),
+        providers: dns.providers,
+        nameservers: Arc::new(Witness(dns.authoritative)),
+        settle_within: SETTLE_WITHIN,
+    };
+    tasks.spawn(follow(node.clone(), config.node.id, catalogue, phase));
+    tasks.spawn(govern(raft.clone(), tools, desk));
+    tasks.spawn(node.clone().report(config.timing.report));
+
+    let stop = CancellationToken::new();
+    let serving = crate::grpc::serve(node.clone(), raft.peer_service(node.clone()), &tls, listener, stop.clone());
+    info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        fatal = fatal(&raft) => Err(RunError::Consensus(fatal)),
+        served = serving => served.map_err(|error| RunError::Serve(error.to_string())),
+        Some(task) = tasks.join_next() => Err(RunError::Consensus(format!("a task ended: {task:?}"))),
+    };
+    stop.cancel();
+    // Offices end before consensus does, so that no write outlives the leadership that began it.
+    tasks.shutdown().await;
+    raft.shutdown().await;
+    match &ended {
+        Ok(()) => info!("stopped"),
+        Err(why) => error!(%why, "stopped"),
+    }
+    ended
+}
+
+fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
+    let files = &config.tls;
+    let tls = PeerTls::load(&files.ca, &files.certificate, &files.key).map_err(RunError::Tls)?;
+    let path = || files.certificate.clone();
+    let found = tls.identity().map_err(|error| RunError::Certificate { path: path(), error })?;
+    let wanted = Identity::Node { cluster: config.node.cluster.clone(), id: config.node.id };
+    if found == wanted { Ok(tls) } else { Err(RunError::OtherCertificate { path: path(), found, wanted }) }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListenerStream, RunError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map(TcpListenerStream::new).map_err(|error| RunError::Listen { address, error })
+}
+
+fn controls(config: &Config, peers: watch::Receiver<bool>) -> Vec<Control> {
+    let name = |check: &Check| match check {
+        Check::Http(check) => format!("http {}:{}", check.target.host, check.target.port),
+        Check::Tcp(check) => format!("tcp {}:{}", check.target.host, check.target.port),
+        Check::Dns(check) => format!("dns {}:{}", check.target.host, check.target.port),
+        Check::Grpc(check) => format!("grpc {}:{}", check.target.host, check.target.port),
+    };
+    let configured =
+        config.controls.iter().map(|probe| Control::Probe { name: name(&probe.check), probe: probe.clone() });
+    configured.chain([Control::External { name: "peers".into(), works: peers }]).collect()
+}
+
+/// Hands on what was applied: the catalogue to the probes, the sites' order to the schedule, the index to watchers.
+async fn follow(node: Arc<Node>, id: NodeId, catalogue: watch::Sender<Arc<Catalogue>>, phase: watch::Sender<Phase>) {
+    let mut applied = node.raft.applied();
+    let mut catalogue_at = None;
+    loop {
+        let position = *applied.borrow_and_update();
+        let changed = node.raft.with_state(|state| {
+            phase.send_if_modified(|phase| {
+                let now = phase_of(state, id);
+                std::mem::replace(phase, now) != now
+            });
+            (catalogue_at != Some(state.catalogue_at)).then(|| (state.catalogue_at, state.catalogue()))
+        });
+        if let Some((at, changed)) = changed {
+            catalogue_at = Some(at);
+            catalogue.send_replace(Arc::new(changed));
+        }
+        if position.term > 0 {
+            node.heard.send_replace(Some(Instant::now()));
+            node.applied.send_replace(position.index);
+        }
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// This site's place among the sites, so that their probes of one endpoint interleave.
+fn phase_of(state: &State, id: NodeId) -> Phase {
+    let sites: BTreeSet<_> = state.voters.values().collect();
+    let rank = state.voters.get(&id).and_then(|mine| sites.iter().position(|site| *site == mine)).unwrap_or_default();
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Phase { rank: number(rank), sites: number(sites.len()) }
+}
+
+/// Holds an office for each term in which this node seems to lead.
+async fn govern(raft: Raft, tools: Tools, desk: watch::Sender<Option<Arc<Office<Raft>>>>) {
+    let mut leadership = raft.leadership();
+    loop {
+        let now = leadership.borrow_and_update().clone();
+        if now.mine {
+            let cancel = CancellationToken::new();
+            let office = Office::hold(Arc::new(raft.clone()), tools.clone(), now.term, desk.clone(), cancel.clone());
+            tokio::pin!(office);
+            let over = async {
+                let still = |seen: &crate::raft::Leadership| seen.mine && seen.term == now.term;
+                let _ = leadership.wait_for(|seen| !still(seen)).await;
+            };
+            tokio::select! {
+                () = &mut office => {
+                    // It could not be confirmed, or failed; while the leadership seems to last it is tried again.
+                    warn!(term = now.term, "the office ended before the leadership did");
+                    sleep(Duration::from_millis(200)).await;
+                }
+                () = over => {
+                    cancel.cancel();
+                    office.await;
+                }
+            }
+        } else if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Resolves with the reason when consensus stopped on this node.
+async fn fatal(raft: &Raft) -> String {
+    loop {
+        if let Some(why) = raft.status().fatal {
+            return why;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+struct Witness(Authoritative);
+
+#[async_trait]
+impl Nameservers for Witness {
+    async fn settle(&self, record: &Record, wanted: &RrSet, within: Duration) -> Vec<NameserverLine> {
+        let settled = self.0.settle(record, wanted, std::time::Instant::now() + within).await;
+        let line = |answer: crate::dns::authoritative::NameserverAnswer| NameserverLine {
+            record: record.to_string(),
+            agrees: answer.answer.agrees_with(wanted),
+            answer: answer.answer.to_string(),
+            server: answer.server,
+        };
+        settled.answers.into_iter().map(line).collect()
+    }
+}
