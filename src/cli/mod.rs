@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod freeze;
 mod output;
+mod pki;
 mod service;
 mod switch;
 mod verdict;
@@ -99,6 +100,9 @@ enum Command {
     /// Who leads
     #[command(subcommand)]
     Leader(cluster::LeaderCommand),
+    /// The certificate authority and the certificates of nodes and people
+    #[command(subcommand)]
+    Pki(pki::Command),
     /// Prints a completion script for a shell
     #[command(
         after_help = "Examples:\n  quoratectl completions bash\n  quoratectl completions zsh > ~/.zfunc/_quoratectl"
@@ -147,6 +151,7 @@ impl Cli {
         let screen = &mut screen;
         // What needs no cluster needs no connection.
         let command = match command {
+            Command::Pki(command) => return pki::run(command, screen),
             Command::Service(service::Command::Check { files }) => return service::check(&files, screen),
             Command::Completions { shell } => return completions(shell, screen.out),
             other => other,
@@ -163,7 +168,7 @@ impl Cli {
             Command::Cluster(command) => cluster::run(command, &session, screen).await,
             Command::Member(command) => cluster::member(command, &session, screen).await,
             Command::Leader(command) => cluster::leader(command, &session, screen).await,
-            Command::Completions { .. } => Ok(Exit::Done),
+            Command::Pki(_) | Command::Completions { .. } => Ok(Exit::Done),
         }
     }
 }
@@ -217,7 +222,7 @@ mod tests {
     fn every_command_has_examples_that_parse() {
         let mut seen = 0;
         walk(&Cli::command(), "quoratectl", &mut seen);
-        assert!(seen > 29, "only {seen} commands were walked");
+        assert!(seen > 30, "only {seen} commands were walked");
     }
 
     #[test]

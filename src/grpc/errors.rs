@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tonic::{Code, Status};
-use tonic_types::{BadRequest, ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
 use super::cluster::{ClusterError, Violation};
 use crate::core::state::Refusal;
@@ -93,11 +93,21 @@ impl From<Refusal> for Status {
     }
 }
 
+/// What outside the request stands in the way, one violation each.
+#[must_use]
+pub fn forbidden(reason: &str, message: impl Into<String>, violations: Vec<Violation>) -> Status {
+    let violation = |v: Violation| PreconditionViolation::new(reason, v.field, v.description);
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.set_precondition_failure(violations.into_iter().map(violation).collect::<Vec<_>>());
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 /// The violations that a status carries.
 #[must_use]
 pub fn violations(status: &Status) -> Vec<Violation> {
-    let of = |BadRequest { field_violations }: BadRequest| {
-        field_violations.into_iter().map(|v| Violation { field: v.field, description: v.description }).collect()
-    };
-    status.get_details_bad_request().map(of).unwrap_or_default()
+    let fields = status.get_details_bad_request().map(|of| of.field_violations).unwrap_or_default();
+    let fields = fields.into_iter().map(|v| Violation { field: v.field, description: v.description });
+    let others = status.get_details_precondition_failure().map(|of| of.violations).unwrap_or_default();
+    let others = others.into_iter().map(|v| Violation { field: v.subject, description: v.description });
+    fields.chain(others).collect()
 }
