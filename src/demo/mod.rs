@@ -1,0 +1,4 @@
+//! The demo.
+
+pub mod nameserver;
+pub mod zone;
