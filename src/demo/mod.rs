@@ -1,4 +1,5 @@
 //! The demo.
 
 pub mod nameserver;
+pub mod region;
 pub mod zone;
