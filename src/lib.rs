@@ -2,5 +2,6 @@
 
 pub mod core;
 pub mod demo;
+pub mod demo;
 pub mod dns;
 pub mod proto;

@@ -419,8 +419,8 @@ impl Signature {
         match self {
             Self::Plain(context) => context.sign(response),
             Self::BadTime { request_mac, stub } => {
-                let signed = signer.encode_response_tbs(&request_mac, response, &stub)?;
-                let mac = signer.sign(&signed).map_err(|error| ProtoError::from(error.to_string()))?;
+                let covered = signer.encode_response_tbs(&request_mac, response, &stub)?;
+                let mac = signer.sign(&covered).map_err(|error| ProtoError::from(error.to_string()))?;
                 Ok(Box::new(make_tsig_record(signer.signer_name().clone(), stub.set_mac(mac))))
             }
         }

@@ -115,7 +115,9 @@ impl Zone {
         self.check_prerequisites(prerequisites)?;
         updates.iter().try_for_each(|rr| self.prescan(rr))?;
         let mut next = self.clone();
-        updates.iter().for_each(|rr| next.apply(rr));
+        for rr in updates {
+            next.apply(rr);
+        }
         if next.rrsets != self.rrsets {
             if next.serial() == self.serial() {
                 next.bump_serial();

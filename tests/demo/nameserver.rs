@@ -94,8 +94,15 @@ async fn a_switch_is_one_conditional_update_and_a_stale_one_changes_nothing() {
     assert!(dig(&server, &["example.test", "SOA"]).await.contains("ns.example.test. ns.example.test. 3 "));
 
     let outcomes: Vec<_> = server.changes().iter().map(|change| (change.outcome, change.serial)).collect();
-    use ResponseCode as R;
-    assert_eq!(outcomes, [(R::NoError, 2), (R::NoError, 3), (R::NXRRSet, 3), (R::YXRRSet, 3)]);
+    assert_eq!(
+        outcomes,
+        [
+            (ResponseCode::NoError, 2),
+            (ResponseCode::NoError, 3),
+            (ResponseCode::NXRRSet, 3),
+            (ResponseCode::YXRRSet, 3)
+        ]
+    );
 }
 
 #[tokio::test]
