@@ -132,7 +132,7 @@ impl Cluster {
     /// Fails if a node has ended that should run.
     ///
     /// # Errors
-    /// The end of its log.
+    /// One has; the error names its log.
     pub fn check(&mut self) -> Result<()> {
         self.nodes.iter_mut().filter_map(|node| node.process.as_mut()).try_for_each(Process::check)
     }

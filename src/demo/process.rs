@@ -55,13 +55,13 @@ impl Process {
         self.child.id()
     }
 
-    /// An error with the end of its log if it has ended.
+    /// An error if it has ended.
     ///
     /// # Errors
     /// It is not running any more.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("a node ended by itself ({status}):\n{}", tail(&self.log));
+            bail!("a node ended by itself ({status}); see {}", self.log.display());
         }
         Ok(())
     }
