@@ -2,6 +2,5 @@
 
 pub mod core;
 pub mod demo;
-pub mod demo;
 pub mod dns;
 pub mod proto;
