@@ -23,6 +23,7 @@ mod process;
 mod question;
 pub mod region;
 mod story;
+mod tsig;
 mod view;
 pub mod zone;
 

@@ -15,15 +15,8 @@ use std::{
 use async_trait::async_trait;
 use hickory_net::{NetError, runtime::Time};
 use hickory_proto::{
-    ProtoError,
-    op::{Edns, MessageType, Metadata, OpCode, ResponseCode},
-    rr::{
-        DNSClass, LowerName, Name, Record, RecordType, TSigResponseContext, TSigner,
-        rdata::{
-            TSIG,
-            tsig::{TsigAlgorithm, TsigError, make_tsig_record},
-        },
-    },
+    op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode},
+    rr::{DNSClass, LowerName, Name, Record, RecordType, TSigner, rdata::tsig::TsigAlgorithm},
     serialize::binary::BinEncoder,
 };
 use hickory_server::{
@@ -35,11 +28,13 @@ use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{oneshot, watch},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::zone::{Answer, Zone};
+use super::{
+    tsig::{Caller, FUDGE, Signature},
+    zone::{Answer, Zone},
+};
 
-/// The seconds by which the clocks of signer and server may differ (RFC 8945 §10).
-const FUDGE: u16 = 300;
 /// An idle TCP connection is closed after this.
 const TCP_IDLE: Duration = Duration::from_secs(30);
 /// How many updates the log holds; later ones are still served. The audit refuses to judge from a full log.
@@ -98,7 +93,7 @@ impl Hold {
 pub struct Nameserver {
     address: SocketAddr,
     shared: Arc<Shared>,
-    stop: tokio_util::sync::CancellationToken,
+    stop: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -212,26 +207,6 @@ struct Handler {
     signer: TSigner,
 }
 
-/// Who asks, as far as the signature tells (RFC 8945 §5.2).
-enum Caller {
-    /// No signature.
-    Nobody,
-    /// Rightly signed; the answer will be signed too.
-    Key(Signature),
-    /// Wrongly signed; the answer says how.
-    Refused(Signature),
-}
-
-/// What is needed to put a TSIG on the answer.
-enum Signature {
-    Plain(TSigResponseContext),
-    /// The answer to a request whose time is off carries the server's own (RFC 8945 §5.2.3).
-    BadTime {
-        request_mac: Vec<u8>,
-        stub: TSIG,
-    },
-}
-
 /// An answer before it is encoded.
 struct Reply {
     metadata: Metadata,
@@ -250,7 +225,7 @@ impl Reply {
 #[async_trait]
 impl RequestHandler for Handler {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut out: R) -> ResponseInfo {
-        let caller = self.caller(request, T::current_time());
+        let caller = Caller::of(request, &self.signer, T::current_time());
         let (reply, signature) = match caller {
             Caller::Refused(signature) => (Reply::of(request, ResponseCode::NotAuth), Some(signature)),
             Caller::Nobody if request.metadata.op_code == OpCode::Update => {
@@ -271,9 +246,9 @@ impl RequestHandler for Handler {
             Ok(info) => info,
             Err(error) => {
                 tracing::debug!(%error, "an answer could not be sent");
-                ResponseInfo::from(hickory_proto::op::Header {
+                ResponseInfo::from(Header {
                     metadata: Reply::of(request, ResponseCode::ServFail).metadata,
-                    counts: hickory_proto::op::HeaderCounts::default(),
+                    counts: HeaderCounts::default(),
                 })
             }
         }
@@ -281,25 +256,6 @@ impl RequestHandler for Handler {
 }
 
 impl Handler {
-    fn caller(&self, request: &Request, now: u64) -> Caller {
-        let Some(tsig) = request.signature() else { return Caller::Nobody };
-        let id = request.id();
-        if tsig.name != *self.signer.signer_name() || tsig.data.algorithm != *self.signer.algorithm() {
-            return Caller::Refused(Signature::Plain(TSigResponseContext::unknown_key(id, now, tsig.name.clone())));
-        }
-        let Ok((mac, time, valid)) = self.signer.verify_message_byte(request.as_slice(), None, true) else {
-            return Caller::Refused(Signature::Plain(TSigResponseContext::bad_signature(id, now, self.signer.clone())));
-        };
-        if valid.contains(&now) {
-            return Caller::Key(Signature::Plain(TSigResponseContext::new(id, now, self.signer.clone(), mac, None)));
-        }
-        // 48 bits of seconds, network order.
-        let server_time = now.to_be_bytes()[2..].to_vec();
-        let algorithm = self.signer.algorithm().clone();
-        let stub = TSIG::new(algorithm, time, FUDGE, Vec::new(), id, Some(TsigError::BadTime), server_time);
-        Caller::Refused(Signature::BadTime { request_mac: mac, stub })
-    }
-
     fn query(&self, request: &Request) -> Reply {
         if request.metadata.message_type != MessageType::Query || request.metadata.op_code != OpCode::Query {
             return Reply::of(request, ResponseCode::NotImp);
@@ -412,17 +368,4 @@ async fn send<R: ResponseHandler>(
         response.set_signature(signature.sign(signer, &bytes)?);
     }
     out.send_response(response).await
-}
-
-impl Signature {
-    fn sign(self, signer: &TSigner, response: &[u8]) -> Result<Box<Record<TSIG>>, ProtoError> {
-        match self {
-            Self::Plain(context) => context.sign(response),
-            Self::BadTime { request_mac, stub } => {
-                let covered = signer.encode_response_tbs(&request_mac, response, &stub)?;
-                let mac = signer.sign(&covered).map_err(|error| ProtoError::from(error.to_string()))?;
-                Ok(Box::new(make_tsig_record(signer.signer_name().clone(), stub.set_mac(mac))))
-            }
-        }
-    }
 }
