@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod diagnostic;
 pub mod dns;
 pub mod grpc;
@@ -15,5 +16,6 @@ pub mod raft;
 pub mod reader;
 pub mod secret;
 pub mod service_file;
+pub mod telemetry;
 pub mod tls;
 pub mod view;

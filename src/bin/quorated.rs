@@ -42,6 +42,7 @@ struct ConfigArgs {
 }
 
 fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(args) => run(&args),

@@ -75,7 +75,8 @@ impl AdminService for Admin {
         let name = service.name.clone();
         let action = Action::ApplyService { service: Box::new(service), source: toml, by };
         let rehearse = dry_run.then(|| action.clone());
-        let look = |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));
+        let look =
+            |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));
         let ((known, rehearsal), _) = self.cluster.read(Consistency::Linearizable, look).await?;
         let applied = match rehearsal {
             Some(Applied::Refused(refusal)) => return Err(refusal.into()),
@@ -214,7 +215,8 @@ impl AdminService for Admin {
         let v1::ReplaceMemberRequest { old_id, member } = request.into_inner();
         let member = convert::member(member)?;
         if member.id == old_id {
-            let why = "ids are never used twice: what the old store acknowledged is lost, and a new one must not vote for it";
+            let why =
+                "ids are never used twice: what the old store acknowledged is lost, and a new one must not vote for it";
             return Err(invalid_field("member.id", why));
         }
         self.cluster.replace_member(old_id, member).await?;

@@ -8,10 +8,12 @@ use tokio::{sync::watch, time::timeout};
 use super::{Node, peers::Unreached};
 use crate::{
     core::{
+        explain::words,
         names::NodeId,
         service::Service,
-        state::{Action, Response, State},
+        state::{Action, Position, Response, State},
     },
+    dns::Grade,
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
     raft::{self, InitError, MemberError},
 };
@@ -46,8 +48,8 @@ impl Cluster for Node {
         });
     }
 
-    fn applied(&self) -> watch::Receiver<u64> {
-        self.applied.subscribe()
+    fn applied(&self) -> watch::Receiver<Position> {
+        self.raft.applied()
     }
 
     async fn propose(&self, action: Action) -> Result<Response, ClusterError> {
@@ -70,6 +72,15 @@ impl Cluster for Node {
                     if known.is_empty() { "none".into() } else { known.join(", ") }
                 ));
             };
+            let (cooldown, longest) = (service.policy.cooldown, provider.longest_request());
+            if provider.grade() == Grade::C && cooldown < longest {
+                return Some(format!(
+                    "{record}: the provider cannot refuse a late write (grade C) and one may live for {}, the cooldown is {}: \
+                     set cooldown to that or more",
+                    words(longest),
+                    words(cooldown)
+                ));
+            }
             match timeout(PROVIDER_CHECK, provider.read(record)).await {
                 Ok(Ok(_)) => None,
                 Ok(Err(why)) => Some(format!("{record}: {why}")),
