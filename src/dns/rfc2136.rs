@@ -1,4 +1,4 @@
-//! RFC 2136 dynamic updates, TSIG-signed: BIND, Knot, PowerDNS and whatever else speaks the standard. Grade A.
+//! RFC 2136 dynamic updates, TSIG-signed: BIND, Knot, `PowerDNS` and whatever else speaks the standard. Grade A.
 //!
 //! One UPDATE message carries the condition and the change: the prerequisites name the whole old RRset of the record and of
 //! the fence (or demand that there is none), and the update section replaces both. The server applies all of it or nothing

@@ -114,7 +114,7 @@ impl FakeOvh {
     /// Starts with one zone, all rights, and no records.
     pub async fn start(zone: &str) -> Self {
         let grants = ["GET", "PUT", "POST", "DELETE"].map(|method| (method.to_owned(), "/*".to_owned())).into();
-        let zones = BTreeMap::from([(zone.to_owned(), Zone { serial: 2026_0101_01, ..Zone::default() })]);
+        let zones = BTreeMap::from([(zone.to_owned(), Zone { serial: 2_026_010_101, ..Zone::default() })]);
         let state: Shared = Arc::new(Mutex::new(State {
             zones,
             skew: 0,
@@ -412,7 +412,7 @@ fn authorise(call: &Call<'_>, state: &State) -> Result<(), Answer> {
         hash.update("+");
         hash.update(call.timestamp);
         let digest = hash.finalize();
-        "$1$".to_owned() + &digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        digest.iter().fold("$1$".to_owned(), |text, byte| text + &format!("{byte:02x}"))
     };
     // node-ovh leaves the port out of the URL that it signs.
     if signed(&call.url) != call.signature && signed(&call.url_without_port) != call.signature {
