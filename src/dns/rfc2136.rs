@@ -200,7 +200,7 @@ impl Rfc2136 {
     fn grant(&self, record: &Record) -> String {
         let (key, name, rtype, fence) = (self.key.name(), &record.name, record.rtype, record.fence_name());
         format!(
-            "allow the key at zone {}: BIND `update-policy {{ grant {key} name {name}. {rtype}; grant {key} name {fence}. TXT; }};`, \
+            "allow the key to query and update zone {}: BIND `update-policy {{ grant {key} name {name}. {rtype}; grant {key} name {fence}. TXT; }};`, \
              Knot an `acl` with `key: {key}`, `action: update`, `update-owner: name`, `update-owner-match: equal`, \
              `update-owner-name: [ {name}., {fence}. ]`, `update-type: [ {rtype}, TXT ]`",
             record.zone
