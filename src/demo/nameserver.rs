@@ -133,9 +133,12 @@ impl Nameserver {
     pub async fn start(origin: &Name, key: &Key) -> io::Result<Self> {
         let (udp, tcp) = bind_both().await?;
         let address = udp.local_addr()?;
-        let nameserver = Name::from_ascii("ns").and_then(|ns| ns.append_domain(origin)).map_err(io::Error::other)?;
+        // A relative name is equal to no name in a message.
+        let mut origin = origin.clone();
+        origin.set_fqdn(true);
+        let nameserver = Name::from_ascii("ns").and_then(|ns| ns.append_domain(&origin)).map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
-            zone: Mutex::new(Zone::new(origin, &nameserver)),
+            zone: Mutex::new(Zone::new(&origin, &nameserver)),
             log: watch::Sender::new(Vec::new()),
             trap: Mutex::new(None),
         });
