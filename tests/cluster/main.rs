@@ -14,5 +14,7 @@ mod hold_proxy;
 #[path = "../common/seat.rs"]
 mod seat;
 
+mod delayed;
 mod failover;
+mod killed;
 mod stage;
