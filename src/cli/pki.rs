@@ -20,7 +20,9 @@ use crate::{
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  quoratectl pki init ./pki --cluster prod\n  quoratectl pki issue ./pki --node-id 1")]
+#[command(
+    after_help = "Examples:\n  quoratectl pki init ./pki --cluster prod\n  quoratectl pki issue ./pki --node-id 1"
+)]
 pub enum Command {
     /// Makes a CA: ca.crt and ca.key. Whoever has the key can do anything with the cluster: keep it off the nodes
     #[command(after_help = "Examples:\n  quoratectl pki init ./pki --cluster prod --days 3650")]

@@ -75,7 +75,8 @@ impl AdminService for Admin {
         let name = service.name.clone();
         let action = Action::ApplyService { service: Box::new(service), source: toml, by };
         let rehearse = dry_run.then(|| action.clone());
-        let look = |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));
+        let look =
+            |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));
         let ((known, rehearsal), _) = self.cluster.read(Consistency::Linearizable, look).await?;
         let applied = match rehearsal {
             Some(Applied::Refused(refusal)) => return Err(refusal.into()),
@@ -214,7 +215,8 @@ impl AdminService for Admin {
         let v1::ReplaceMemberRequest { old_id, member } = request.into_inner();
         let member = convert::member(member)?;
         if member.id == old_id {
-            let why = "ids are never used twice: what the old store acknowledged is lost, and a new one must not vote for it";
+            let why =
+                "ids are never used twice: what the old store acknowledged is lost, and a new one must not vote for it";
             return Err(invalid_field("member.id", why));
         }
         self.cluster.replace_member(old_id, member).await?;
@@ -248,7 +250,6 @@ fn described(of: &Diagnostic) -> String {
 }
 
 /// A service file, or every problem in it.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn parse(toml: &str) -> Result<(Service, Vec<Diagnostic>), Status> {
     if toml.len() > FILE_LIMIT {
         return Err(invalid_field("toml", format!("{} bytes, {FILE_LIMIT} are the most", toml.len())));
@@ -278,12 +279,10 @@ fn rehearsed(state: &State, action: Action) -> Applied {
     state.clone().apply(Position { term, index: index + 1 }, &command)
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn optional_service(name: &str) -> Result<Option<ServiceName>, Status> {
     if name.is_empty() { Ok(None) } else { convert::name("service", name).map(Some) }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn bounded(reason: String) -> Result<String, Status> {
     if reason.len() > REASON_LIMIT || reason.contains(char::is_control) {
         return Err(invalid_field("reason", format!("one line of at most {REASON_LIMIT} bytes")));

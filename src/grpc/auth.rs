@@ -39,9 +39,10 @@ pub fn access(path: &str) -> Option<Access> {
         )
         | ("quorate.v1.AdminService", "ListServices" | "ListMembers")
         | ("grpc.health.v1.Health", "Check" | "List" | "Watch")
-        | ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo") => {
-            Role::Viewer
-        }
+        | (
+            "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
+            "ServerReflectionInfo",
+        ) => Role::Viewer,
         ("quorate.v1.AdminService", "Switch" | "Freeze" | "Unfreeze" | "TransferLeadership") => Role::Operator,
         (
             "quorate.v1.AdminService",
@@ -76,7 +77,6 @@ fn check(cluster: &ClusterId, identity: &Identity, path: &str) -> Result<(), Box
 }
 
 /// The name of whoever calls, as it is kept with what they did.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 pub fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     match request.extensions().get::<Identity>() {
         Some(Identity::Person { name, .. }) => Ok(name.clone()),
@@ -209,7 +209,8 @@ mod tests {
     fn it_fails_closed() {
         let cluster: ClusterId = "c".parse().unwrap();
         let node = Identity::Node { cluster: cluster.clone(), id: 1 };
-        for path in ["", "/", "/quorate.v1.AdminService/", "/quorate.v1.AdminService/Backup", "/other.Service/Get", "x"] {
+        for path in ["", "/", "/quorate.v1.AdminService/", "/quorate.v1.AdminService/Backup", "/other.Service/Get", "x"]
+        {
             assert!(check(&cluster, &person(Role::Admin), path).is_err(), "{path}");
             assert!(check(&cluster, &node, path).is_err(), "{path}");
         }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     core::{
         names::{Epoch, RegionName, ServiceName},
-        state::{Position, Refusal, ServiceState, State},
+        state::{Refusal, ServiceState, State},
     },
     proto::v1::{self, verdict_service_server::VerdictService},
 };
@@ -91,10 +91,7 @@ impl VerdictService for Verdicts {
 
     type WatchVerdictsStream = Watching;
 
-    async fn watch_verdicts(
-        &self,
-        request: Request<v1::WatchVerdictsRequest>,
-    ) -> Result<Response<Watching>, Status> {
+    async fn watch_verdicts(&self, request: Request<v1::WatchVerdictsRequest>) -> Result<Response<Watching>, Status> {
         let services = request.into_inner().services;
         let services: Vec<ServiceName> =
             services.iter().map(|name| convert::name("services", name)).collect::<Result<_, _>>()?;
@@ -112,7 +109,8 @@ impl VerdictService for Verdicts {
         let watch = Watch { cluster: self.cluster.clone(), services, known: BTreeMap::new(), to };
         tokio::spawn(watch.run(end, self.shutdown.clone(), permit));
         // The reason for the end follows the last message, so that a full channel cannot swallow it.
-        let last = futures::stream::once(ended).filter_map(|end| async { end.ok().map(|status: Box<Status>| Err(*status)) });
+        let last =
+            futures::stream::once(ended).filter_map(|end| async { end.ok().map(|status: Box<Status>| Err(*status)) });
         Ok(Response::new(Box::pin(ReceiverStream::new(messages).map(Ok).chain(last))))
     }
 
@@ -189,7 +187,12 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, end: oneshot::Sender<Box<Status>>, shutdown: CancellationToken, _permit: OwnedSemaphorePermit) {
+    async fn run(
+        mut self,
+        end: oneshot::Sender<Box<Status>>,
+        shutdown: CancellationToken,
+        _permit: OwnedSemaphorePermit,
+    ) {
         let stopping = || status(Code::Unavailable, "SHUTTING_DOWN", "the node is shutting down", []);
         let applied = self.cluster.applied();
         let why = tokio::select! {
@@ -201,7 +204,7 @@ impl Watch {
     }
 
     /// Until the watcher goes (`None`), is too slow, or the node stops.
-    async fn follow(&mut self, mut applied: watch::Receiver<Position>) -> Option<Status> {
+    async fn follow(&mut self, mut applied: watch::Receiver<u64>) -> Option<Status> {
         loop {
             applied.mark_unchanged();
             for message in self.changes() {
