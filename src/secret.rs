@@ -17,6 +17,12 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub struct Secret(String);
 
 impl Secret {
+    /// Takes a credential over; white space around it is dropped, because files end in a line feed.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
     /// The text itself. Never log it, nor put it into an error.
     #[must_use]
     pub fn expose(&self) -> &str {

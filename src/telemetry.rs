@@ -1,6 +1,6 @@
 //! Logs: one line an event, on stderr, for people or as JSON. Panics are logged like everything else.
 //!
-//! No secret comes here: the types that hold one redact it in `Debug`. The environment variable `QUORATE_LOG` takes
+//! No secret comes here: the types that hold one redact it in `Debug`. The environment variable `RUST_LOG` takes
 //! precedence over the configured level, with `tracing_subscriber::EnvFilter`'s directives (`quorate=debug,openraft=info`).
 
 use std::{backtrace::Backtrace, io, panic, panic::PanicHookInfo};
@@ -11,10 +11,7 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, prelude::*};
 use crate::config::{LogFormat, LogSection};
 
 /// The environment variable with filter directives.
-pub const ENVIRONMENT: &str = "QUORATE_LOG";
-/// Dependencies that tell every step of theirs at the levels at which we tell what happens.
-const QUIET: &str = "openraft=warn,h2=warn,hyper=warn,rustls=warn,tower=warn,hickory_net=warn,hickory_server=warn";
-
+pub const ENVIRONMENT: &str = "RUST_LOG";
 /// Why nothing is logged.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -44,11 +41,11 @@ pub fn init(log: &LogSection) -> Result<(), TelemetryError> {
     Ok(())
 }
 
+/// The level is ours; dependencies only warn, unless the environment asks for more.
 fn filter(environment: Option<&str>, level: Level) -> Result<EnvFilter, ParseError> {
     match environment.filter(|directives| !directives.trim().is_empty()) {
         Some(directives) => EnvFilter::try_new(directives),
-        None if level > Level::INFO => EnvFilter::try_new(level.as_str()),
-        None => EnvFilter::try_new(format!("{},{QUIET}", level.as_str())),
+        None => EnvFilter::try_new(format!("warn,quorate={level}")),
     }
 }
 
@@ -65,8 +62,8 @@ mod tests {
     #[test]
     fn the_environment_wins_and_is_checked() {
         let directives = |environment, level| filter(environment, level).map(|filter| filter.to_string());
-        assert!(directives(None, Level::INFO).unwrap().contains("openraft=warn"));
-        assert!(!directives(None, Level::DEBUG).unwrap().contains("openraft=warn"));
+        assert_eq!(directives(None, Level::INFO).unwrap(), "quorate=info,warn");
+        assert_eq!(directives(Some(" "), Level::DEBUG).unwrap(), "quorate=debug,warn");
         assert_eq!(directives(Some("quorate=trace"), Level::INFO).unwrap(), "quorate=trace");
         assert!(directives(Some("quorate=loud"), Level::INFO).is_err());
     }

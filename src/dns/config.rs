@@ -85,7 +85,7 @@ pub fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{secret::Secret, tsig::Algorithm};
+    use crate::{dns::tsig::Algorithm, secret::Secret};
 
     #[test]
     fn every_bad_provider_is_named_and_no_secret_is_shown() {

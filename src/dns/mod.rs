@@ -8,7 +8,6 @@ pub mod authoritative;
 pub mod config;
 pub mod ovh;
 pub mod rfc2136;
-pub mod secret;
 pub mod tsig;
 pub mod wire;
 

@@ -22,11 +22,13 @@ use tokio::time::Instant;
 
 use super::{
     Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt,
-    secret::Secret,
     tsig::{Algorithm, Key, KeyError, Reply},
     wire::{self, Connection, Found, ServerAddress, Unusable},
 };
-use crate::core::record::{Record, RecordType, RrSet};
+use crate::{
+    core::record::{Record, RecordType, RrSet},
+    secret::Secret,
+};
 
 /// How often a reading is taken anew when the fence changed while the record was being read.
 const READ_ROUNDS: usize = 3;

@@ -17,8 +17,9 @@ use hickory_proto::{
     },
 };
 
-use super::{ProviderError, secret::Secret};
+use super::ProviderError;
 use crate::core::record::DomainName;
+use crate::secret::Secret;
 
 /// How many seconds the two clocks may differ, as RFC 8945 §10 recommends.
 const FUDGE: u16 = 300;

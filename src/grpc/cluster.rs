@@ -144,8 +144,8 @@ pub trait Cluster: Send + Sync + 'static {
     /// Shows the applied state. `look` runs under the state's lock: it copies out what it needs and returns.
     fn with_state(&self, look: &mut dyn FnMut(&State, ReadInfo));
 
-    /// The index last applied; changes are signalled after the state shows them. Closes when the node stops.
-    fn applied(&self) -> watch::Receiver<u64>;
+    /// Where the entry last applied stands; changes are signalled after the state shows them. Closes when the node stops.
+    fn applied(&self) -> watch::Receiver<Position>;
 
     /// Has the leader commit an action, from whichever node, and waits until it is applied there.
     ///

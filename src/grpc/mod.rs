@@ -15,25 +15,24 @@ mod convert;
 pub mod errors;
 pub mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::time::MissedTickBehavior;
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Server, ServerTlsConfig},
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 pub use cluster::{Cluster, ClusterError, Consistency, ReadInfo, Violation};
 
 use crate::{
-    core::explain::words,
-    proto::{
-        raft::peer_service_server::{PeerService, PeerServiceServer},
-        v1::{
-            FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, verdict_service_server::VerdictServiceServer,
-        },
+    core::{explain::words, names::ClusterId},
+    proto::v1::{
+        FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, verdict_service_server::VerdictServiceServer,
     },
-    tls::{IdentityError, PeerTls},
     view,
 };
 
@@ -47,84 +46,72 @@ const STREAMS_LIMIT: u32 = 256;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How often a silent connection is asked whether it is still there, and how long it may take to say so.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
-
-/// A node whose state is older than this does not call itself ready.
+/// A node that heard nothing from a leader for longer than this does not call itself ready.
 const STALE: Duration = Duration::from_secs(10);
-/// How often `grpc.health.v1` is told.
-const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
-/// Why the API is not served.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The node's certificate is nobody's.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The descriptors that the build put in are broken.
-    #[error("reflection: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
-    /// The certificates do not fit, or the listener broke.
-    #[error("{}", source_of(.0))]
-    Transport(#[from] tonic::transport::Error),
+/// The API of one node, ready to be served.
+pub struct Api {
+    /// Everything public; the peers' service may be added.
+    pub routes: Routes,
+    /// What `grpc.health.v1` answers: set it with [`set_health`].
+    pub health: HealthReporter,
 }
 
-/// Serves the public API and the peers' over mutual TLS until `stop`; each call is checked against the table in [`auth`].
+/// The API in front of `cluster`, not yet serving as far as `grpc.health.v1` says. Streams end when `shutdown` is cancelled.
 ///
 /// # Errors
-/// [`ServeError`]; once it listens, only a broken listener.
-pub async fn serve(
+/// The descriptors that the build put in are broken.
+pub async fn api(
     cluster: Arc<dyn Cluster>,
-    peers: PeerServiceServer<impl PeerService>,
-    tls: &PeerTls,
-    listener: TcpListenerStream,
-    stop: CancellationToken,
-) -> Result<(), ServeError> {
-    let id = tls.identity()?.cluster().clone();
-    let (health, health_server) = tonic_health::server::health_reporter();
-    let routes = routes(cluster.clone(), stop.clone())?.add_service(health_server).add_service(peers);
-    let server = Server::builder()
-        .tls_config(tls.server().timeout(HANDSHAKE))?
-        .max_concurrent_streams(STREAMS_LIMIT)
-        .http2_max_header_list_size(HEADERS_LIMIT)
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .tcp_nodelay(true)
-        .layer(auth::AuthLayer::new(id))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(listener, stop.clone().cancelled_owned());
-    tokio::select! {
-        ended = server => Ok(ended?),
-        () = report_health(cluster, health) => Ok(()),
-    }
-}
-
-/// The public services without health.
-fn routes(cluster: Arc<dyn Cluster>, stop: CancellationToken) -> Result<Routes, tonic_reflection::server::Error> {
+    shutdown: CancellationToken,
+) -> Result<Api, tonic_reflection::server::Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(Routes::default()
-        .add_service(VerdictServiceServer::new(verdict::Verdicts::new(cluster.clone(), stop)))
+    let (health, health_server) = tonic_health::server::health_reporter();
+    set_health(&health, false).await;
+    let routes = Routes::default()
+        .add_service(VerdictServiceServer::new(verdict::Verdicts::new(cluster.clone(), shutdown)))
         .add_service(AdminServiceServer::new(admin::Admin::new(cluster)))
+        .add_service(health_server)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+        .add_service(reflection().build_v1alpha()?);
+    Ok(Api { routes, health })
 }
 
-/// Keeps `grpc.health.v1` true; never ends.
-async fn report_health(cluster: Arc<dyn Cluster>, health: HealthReporter) {
-    let mut every = tokio::time::interval(HEALTH_EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let status = match ready(&*cluster) {
-            Ok(()) => ServingStatus::Serving,
-            Err(_) => ServingStatus::NotServing,
-        };
-        for name in HEALTH_NAMES {
-            health.set_service_status(name, status).await;
-        }
+/// Whether the node can do what it is there for: it has a state and a leader.
+pub async fn set_health(health: &HealthReporter, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, status).await;
     }
+}
+
+/// Serves routes over mutual TLS, each call checked against the table in [`auth`], until `shutdown`; then lets what is
+/// under way end.
+///
+/// # Errors
+/// The certificates do not fit, or the listener broke.
+pub async fn serve(
+    listener: TcpListener,
+    tls: ServerTlsConfig,
+    cluster: ClusterId,
+    routes: Routes,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    Server::builder()
+        .tls_config(tls.timeout(HANDSHAKE))?
+        .max_concurrent_streams(STREAMS_LIMIT)
+        .http2_max_header_list_size(HEADERS_LIMIT)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .tcp_nodelay(true)
+        .layer(auth::AuthLayer::new(cluster))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .await
 }
 
 /// Whether this node follows a leader: its state is fresh.
@@ -139,11 +126,6 @@ pub fn ready(cluster: &dyn Cluster) -> Result<(), String> {
         Some(age) if age > STALE => Err(format!("nothing was heard from a leader for {}", words(age))),
         Some(_) => Ok(()),
     }
-}
-
-/// tonic's own text is `transport error`; the cause says which.
-fn source_of(error: &tonic::transport::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Every verdict as `/v1/verdicts` shows it: what this node has applied.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     core::{
         names::{Epoch, RegionName, ServiceName},
-        state::{Refusal, ServiceState, State},
+        state::{Position, Refusal, ServiceState, State},
     },
     proto::v1::{self, verdict_service_server::VerdictService},
 };
@@ -204,7 +204,7 @@ impl Watch {
     }
 
     /// Until the watcher goes (`None`), is too slow, or the node stops.
-    async fn follow(&mut self, mut applied: watch::Receiver<u64>) -> Option<Status> {
+    async fn follow(&mut self, mut applied: watch::Receiver<Position>) -> Option<Status> {
         loop {
             applied.mark_unchanged();
             for message in self.changes() {

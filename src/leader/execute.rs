@@ -1,6 +1,6 @@
 //! Carrying out one intent: conditional writes under a renewed lease, then the nameservers' answers.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -18,7 +18,7 @@ use crate::{
         service::DriftPolicy,
         state::{Action, Response, ServiceState},
     },
-    dns::{ProviderError, Reading},
+    dns::{Provider, ProviderError, Reading},
 };
 
 /// Attempts at one record before its trouble is told and a pause is made.
@@ -168,9 +168,9 @@ impl<L: Log> Office<L> {
         fence: &Fence,
         overwrite: bool,
     ) -> Result<String, Halt> {
-        let Some(provider) = self.tools.providers.get(&record.provider) else {
-            return Err(format!("this node has no provider `{}`: add it to its configuration", record.provider).into());
-        };
+        let provider = self.provider(record)?;
+        // Some providers raise a TTL: what reads back is compared with what they will make of it.
+        let rrset = &provider.published(rrset);
         let mut receipt = String::from("stood already");
         let mut last = None;
         for _ in 0..ATTEMPTS {
@@ -232,8 +232,11 @@ impl<L: Log> Office<L> {
     /// Asks the nameservers and ends the switch; a laggard is reported, not waited for without end.
     async fn observe(&self, name: &ServiceName, job: &Job) -> Result<(), Halt> {
         let within = self.tools.settle_within;
-        let asked = job.records.iter().map(|(record, rrset)| self.tools.nameservers.settle(record, rrset, within));
-        let answers = join_all(asked).await.into_iter().flatten().collect();
+        let asked = job.records.iter().map(async |(record, rrset)| {
+            let published = self.provider(record)?.published(rrset);
+            Ok::<_, Halt>(self.tools.nameservers.settle(record, &published, within).await)
+        });
+        let answers = join_all(asked).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
         let observed = Action::Observed { service: name.clone(), epoch: job.epoch, answers };
         match self.propose(observed).await? {
             Response::Refused(why) => info!(service = %name, epoch = %job.epoch, %why, "observed too late"),
@@ -242,11 +245,14 @@ impl<L: Log> Office<L> {
         Ok(())
     }
 
+    pub(super) fn provider(&self, record: &Record) -> Result<&Arc<dyn Provider>, Halt> {
+        let missing =
+            || format!("the leader has no provider `{}`: add it to every node's configuration", record.provider);
+        self.tools.providers.get(&record.provider).ok_or_else(|| missing().into())
+    }
+
     pub(super) async fn read(&self, record: &Record) -> Result<Reading, Halt> {
-        let Some(provider) = self.tools.providers.get(&record.provider) else {
-            return Err(format!("this node has no provider `{}`: add it to its configuration", record.provider).into());
-        };
-        provider.read(record).await.map_err(|error| trouble(record, &error))
+        self.provider(record)?.read(record).await.map_err(|error| trouble(record, &error))
     }
 }
 

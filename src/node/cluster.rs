@@ -8,16 +8,20 @@ use tokio::{sync::watch, time::timeout};
 use super::{Node, peers::Unreached};
 use crate::{
     core::{
+        explain::words,
         names::NodeId,
         service::Service,
-        state::{Action, Response, State},
+        state::{Action, Position, Response, State},
     },
+    dns::Grade,
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
     raft::{self, InitError, MemberError},
 };
 
 /// How long a linearizable read may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long the new member of a replacement may take to catch up.
+const REPLACE: Duration = Duration::from_secs(60);
 /// How long a provider may take to answer when a service is applied.
 const PROVIDER_CHECK: Duration = Duration::from_secs(15);
 
@@ -44,8 +48,8 @@ impl Cluster for Node {
         });
     }
 
-    fn applied(&self) -> watch::Receiver<u64> {
-        self.applied.subscribe()
+    fn applied(&self) -> watch::Receiver<Position> {
+        self.raft.applied()
     }
 
     async fn propose(&self, action: Action) -> Result<Response, ClusterError> {
@@ -68,6 +72,15 @@ impl Cluster for Node {
                     if known.is_empty() { "none".into() } else { known.join(", ") }
                 ));
             };
+            let (cooldown, longest) = (service.policy.cooldown, provider.longest_request());
+            if provider.grade() == Grade::C && cooldown < longest {
+                return Some(format!(
+                    "{record}: the provider cannot refuse a late write (grade C) and one may live for {}, the cooldown is {}: \
+                     set cooldown to that or more",
+                    words(longest),
+                    words(cooldown)
+                ));
+            }
             match timeout(PROVIDER_CHECK, provider.read(record)).await {
                 Ok(Ok(_)) => None,
                 Ok(Err(why)) => Some(format!("{record}: {why}")),
@@ -126,7 +139,7 @@ impl Cluster for Node {
 
     async fn replace_member(&self, old: NodeId, member: Member) -> Result<(), ClusterError> {
         self.known(old)?;
-        self.raft.replace(old, member.id, plain(member)).await.map_err(|why| self.member_error(why))
+        self.raft.replace(old, member.id, plain(member), REPLACE).await.map_err(|why| self.member_error(why))
     }
 
     async fn transfer_leadership(&self, to: NodeId) -> Result<(), ClusterError> {

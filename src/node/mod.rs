@@ -22,7 +22,6 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -36,7 +35,12 @@ use crate::{
         state::State,
         switch::NameserverLine,
     },
-    dns::{Providers, authoritative::Authoritative, config::BuildError},
+    dns::{
+        Providers,
+        authoritative::{Answer, Authoritative},
+        config::BuildError,
+    },
+    grpc,
     leader::{Nameservers, Office, Tools},
     probe::{self, Phase, Prober, controls::Control},
     raft::{Options, Raft, StartError, Timing},
@@ -100,7 +104,6 @@ pub struct Node {
     prober: Prober,
     providers: Providers,
     desk: watch::Receiver<Option<Arc<Office<Raft>>>>,
-    applied: watch::Sender<u64>,
     heard: watch::Sender<Option<Instant>>,
     /// How long an answer from the leader is waited for.
     patience: Duration,
@@ -144,7 +147,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         prober: probe::start(options, catalogue_seen, phase_seen),
         providers: dns.providers.clone(),
         desk: desk_seen,
-        applied: watch::channel(0).0,
         heard: watch::channel(None).0,
         patience: timing.election_max,
         raft: raft.clone(),
@@ -160,7 +162,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tasks.spawn(node.clone().report(config.timing.report));
 
     let stop = CancellationToken::new();
-    let serving = crate::grpc::serve(node.clone(), raft.peer_service(node.clone()), &tls, listener, stop.clone());
+    let api = grpc::api(node.clone(), stop.clone()).await.map_err(|error| RunError::Serve(error.to_string()))?;
+    let routes = api.routes.add_service(raft.peer_service(node.clone()));
+    tasks.spawn(tell_health(node.clone(), api.health));
+    let serving = grpc::serve(listener, tls.server(), config.node.cluster.clone(), routes, stop.cancelled());
     info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -188,9 +193,8 @@ fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
     if found == wanted { Ok(tls) } else { Err(RunError::OtherCertificate { path: path(), found, wanted }) }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListenerStream, RunError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map(TcpListenerStream::new).map_err(|error| RunError::Listen { address, error })
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|error| RunError::Listen { address, error })
 }
 
 fn controls(config: &Config, peers: watch::Receiver<bool>) -> Vec<Control> {
@@ -224,7 +228,6 @@ async fn follow(node: Arc<Node>, id: NodeId, catalogue: watch::Sender<Arc<Catalo
         }
         if position.term > 0 {
             node.heard.send_replace(Some(Instant::now()));
-            node.applied.send_replace(position.index);
         }
         if applied.changed().await.is_err() {
             return;
@@ -270,6 +273,18 @@ async fn govern(raft: Raft, tools: Tools, desk: watch::Sender<Option<Arc<Office<
     }
 }
 
+/// Says over `grpc.health.v1` whether this node knows a leader and has a state.
+async fn tell_health(node: Arc<Node>, health: tonic_health::server::HealthReporter) {
+    let mut leadership = node.raft.leadership();
+    loop {
+        let serving = leadership.borrow_and_update().leader.is_some();
+        grpc::set_health(&health, serving).await;
+        if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Resolves with the reason when consensus stopped on this node.
 async fn fatal(raft: &Raft) -> String {
     loop {
@@ -285,13 +300,24 @@ struct Witness(Authoritative);
 #[async_trait]
 impl Nameservers for Witness {
     async fn settle(&self, record: &Record, wanted: &RrSet, within: Duration) -> Vec<NameserverLine> {
-        let settled = self.0.settle(record, wanted, std::time::Instant::now() + within).await;
+        let settled = self.0.settle(record, wanted, Instant::now() + within).await;
         let line = |answer: crate::dns::authoritative::NameserverAnswer| NameserverLine {
             record: record.to_string(),
             agrees: answer.answer.agrees_with(wanted),
-            answer: answer.answer.to_string(),
+            answer: said(&answer.answer),
             server: answer.server,
         };
         settled.answers.into_iter().map(line).collect()
+    }
+}
+
+fn said(answer: &Answer) -> String {
+    match answer {
+        Answer::Values { ttl, values, authoritative } => {
+            let rrset = RrSet { ttl: *ttl, values: values.clone() };
+            format!("{rrset}{}", if *authoritative { "" } else { ", not authoritative" })
+        }
+        Answer::NoData => "no such record".into(),
+        Answer::Error(why) => why.clone(),
     }
 }

@@ -3,46 +3,36 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tracing::{debug, trace};
+use tracing::debug;
 
 use super::Node;
+use crate::leader::ReportReply;
 
 impl Node {
     /// Reports until dropped.
     pub(super) async fn report(self: Arc<Self>, every: Duration) {
         let mut tick = interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut force_full = true;
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = self.prober.news() => {}
             }
-            let report = self.prober.ledger().next_report(Instant::now().into_std(), force_full);
+            let report = self.prober.ledger().next_report(Instant::now().into_std(), false);
             let seq = report.seq;
             // An answer that takes longer than an election would is as good as none.
             let answer = timeout(self.patience, self.hand_in(report)).await;
-            let mut ledger = self.prober.ledger();
+            let reached = matches!(answer, Ok(Ok(_)));
             match answer {
-                Ok(Ok(reply)) => {
-                    trace!(seq, "reported");
-                    force_full = false;
-                    match reply.needs_full {
-                        None => ledger.acked(seq),
-                        Some(last) => ledger.refused(seq, last),
-                    }
-                }
-                Ok(Err(why)) => {
-                    debug!(seq, %why, "the report reached no leader");
-                    ledger.unanswered();
-                    drop(ledger);
-                    // News stays news: without a leader it would be offered again at once.
-                    tick.tick().await;
-                }
-                Err(_) => {
-                    debug!(seq, "the report was not answered in time");
-                    ledger.unanswered();
-                }
+                Ok(Ok(ReportReply { needs_full: None })) => self.prober.ledger().acked(seq),
+                Ok(Ok(ReportReply { needs_full: Some(last) })) => self.prober.ledger().refused(seq, last),
+                Ok(Err(why)) => debug!(seq, %why, "the report reached no leader"),
+                Err(_) => debug!(seq, "the report was not answered in time"),
+            }
+            if !reached {
+                self.prober.ledger().unanswered();
+                // News stays news: without a leader it would be offered again at once.
+                tick.tick().await;
             }
         }
     }

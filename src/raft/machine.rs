@@ -150,7 +150,7 @@ impl Applied {
         match entry.payload {
             EntryPayload::Normal(command) => self.state.apply(at, &command.0),
             EntryPayload::Blank => {
-                self.state.enter_term(at.term);
+                self.state.enter_term(at);
                 Response::Done
             }
             EntryPayload::Membership(membership) => {

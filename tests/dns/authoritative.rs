@@ -12,9 +12,9 @@ use quorate::{
         Change, FenceReading, Provider, Reading,
         authoritative::{Answer, Authoritative},
         rfc2136::{Rfc2136, Rfc2136Config},
-        secret::Secret,
         wire::ServerAddress,
     },
+    secret::Secret,
 };
 use tokio::time::Instant;
 

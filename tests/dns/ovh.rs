@@ -10,8 +10,8 @@ use quorate::{
     dns::{
         Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt,
         ovh::{Ovh, OvhConfig},
-        secret::Secret,
     },
+    secret::Secret,
 };
 
 use crate::{

@@ -18,8 +18,8 @@ use quorate::{
     dns::{
         Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt,
         rfc2136::{Rfc2136, Rfc2136Config},
-        secret::Secret,
     },
+    secret::Secret,
 };
 
 use crate::{

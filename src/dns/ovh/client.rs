@@ -17,7 +17,8 @@ use reqwest::{Method, Url, header};
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
 
-use super::super::{ProviderError, clip, secret::Secret};
+use super::super::{ProviderError, clip};
+use crate::secret::Secret;
 
 /// The longest answer that is read, in bytes; a record is a few hundred, a list of ids a few thousand.
 const BODY_LIMIT: usize = 256 * 1024;

@@ -31,8 +31,11 @@ use futures::future::{join, try_join_all};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt, secret::Secret};
-use crate::core::record::{Fence, Record, RrSet};
+use super::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt};
+use crate::{
+    core::record::{Fence, Record, RrSet},
+    secret::Secret,
+};
 use client::{CallError, Client, Credentials, Effect};
 pub use client::{Endpoint, EndpointError};
 use entry::{Creation, Entry, Soa, Status, Update};
