@@ -281,19 +281,21 @@ impl Session {
         let channel = self.connect(node).await?;
         let mut request = Request::new(message);
         request.set_timeout(self.timeout);
-        let answer = timeout(self.timeout, call(channel, request)).await;
-        match answer {
-            Err(_) => Err(NoAnswer::Lost(format!("no answer within {}", words(self.timeout)))),
-            Ok(Ok(answer)) => Ok(Ok(answer.into_inner())),
-            // Only a status with its reason was made by a node; without one, the transport made it up.
-            Ok(Err(status)) if status.code() == Code::Unavailable => match status.get_details_error_info() {
-                Some(_) => Err(NoAnswer::Unavailable(Box::new(status))),
-                None => Err(NoAnswer::Lost(innermost(&status))),
-            },
-            Ok(Err(status)) if status.code() == Code::Unknown && std::error::Error::source(&status).is_some() => {
+        let late = || NoAnswer::Lost(format!("no answer within {}", words(self.timeout)));
+        let status = match timeout(self.timeout, call(channel, request)).await {
+            Err(_) => return Err(late()),
+            Ok(Ok(answer)) => return Ok(Ok(answer.into_inner())),
+            Ok(Err(status)) => status,
+        };
+        // Only a status with its reason was made by a node; without one, the transport made it up.
+        match (status.code(), status.get_details_error_info()) {
+            (Code::Unavailable, Some(_)) => Err(NoAnswer::Unavailable(Box::new(status))),
+            (Code::Unavailable, None) => Err(NoAnswer::Lost(innermost(&status))),
+            (Code::Cancelled | Code::DeadlineExceeded, None) => Err(late()),
+            (Code::Unknown, None) if std::error::Error::source(&status).is_some() => {
                 Err(NoAnswer::Lost(innermost(&status)))
             }
-            Ok(Err(status)) => Ok(Err(status)),
+            _ => Ok(Err(status)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who gets in, and what is said to those who do not.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use quorate::{
     grpc::ClusterError,
@@ -140,6 +140,17 @@ async fn a_node_that_says_nothing_is_left_behind() {
     let args = ["--timeout", "2s", "freeze", "--reason", "x"];
     world.run_at(&address, "admin-ada", &args).await.ends(5).complains("no connection within 2 s");
     world.run_at(&format!("{address},{}", world.server.address), "admin-ada", &args).await.ends(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_may_have_arrived_is_not_sent_again() {
+    let (world, other) = (World::new().await, World::new().await);
+    world.fake.hangs.store(true, Ordering::Relaxed);
+    let nodes = format!("{},{}", world.server.address, other.server.address);
+    let args = ["--timeout", "1s", "freeze", "app", "--reason", "x"];
+    let said = world.run_at(&nodes, "admin-ada", &args).await.ends(6);
+    said.complains("the outcome is unknown");
+    said.complains("hint: read the state before trying again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,11 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +42,8 @@ pub struct Fake {
     members: Mutex<Vec<Member>>,
     /// Every call fails with this while it is set.
     pub fails: Mutex<Option<ClusterError>>,
+    /// No proposal is ever answered while this is set.
+    pub hangs: AtomicBool,
     pub providers: Mutex<Vec<String>>,
     pub now: Mutex<u64>,
 }
@@ -60,6 +65,7 @@ impl Fake {
             seqs: Mutex::default(),
             members: Mutex::new(members),
             fails: Mutex::default(),
+            hangs: AtomicBool::default(),
             providers: Mutex::default(),
             now: Mutex::new(1_000),
         })
@@ -151,6 +157,9 @@ impl Cluster for Fake {
     }
 
     async fn propose(&self, action: Action) -> Result<Response, ClusterError> {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.failing().map(|()| self.apply(action))
     }
 
@@ -233,10 +242,6 @@ impl Pki {
 
     fn issue(&self, identity: &Identity) {
         pki::issue(self.dir.path(), identity, &[], 1).unwrap();
-    }
-
-    pub fn path(&self) -> &Path {
-        self.dir.path()
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
