@@ -1,4 +1,4 @@
-//! RFC 2136 dynamic updates, TSIG-signed: BIND, Knot, PowerDNS and whatever else speaks the standard. Grade A.
+//! RFC 2136 dynamic updates, TSIG-signed: BIND, Knot, `PowerDNS` and whatever else speaks the standard. Grade A.
 //!
 //! One UPDATE message carries the condition and the change: the prerequisites name the whole old RRset of the record and of
 //! the fence (or demand that there is none), and the update section replaces both. The server applies all of it or nothing
@@ -202,7 +202,7 @@ impl Rfc2136 {
     fn grant(&self, record: &Record) -> String {
         let (key, name, rtype, fence) = (self.key.name(), &record.name, record.rtype, record.fence_name());
         format!(
-            "allow the key at zone {}: BIND `update-policy {{ grant {key} name {name}. {rtype}; grant {key} name {fence}. TXT; }};`, \
+            "allow the key to query and update zone {}: BIND `update-policy {{ grant {key} name {name}. {rtype}; grant {key} name {fence}. TXT; }};`, \
              Knot an `acl` with `key: {key}`, `action: update`, `update-owner: name`, `update-owner-match: equal`, \
              `update-owner-name: [ {name}., {fence}. ]`, `update-type: [ {rtype}, TXT ]`",
             record.zone

@@ -114,8 +114,16 @@ async fn ask_system(threads: Arc<Semaphore>, host: String) -> Result<Vec<IpAddr>
 /// next at once (RFC 8305, simplified).
 pub(super) async fn connect(resolver: &Resolver, target: &Target, progress: &Progress) -> Result<TcpStream, Failure> {
     progress.enter(Stage::Resolving);
-    let mut addresses = resolver.resolve(target).await?.into_iter();
+    let addresses = resolver.resolve(target).await?;
     progress.enter(Stage::Connecting);
+    let stream = connect_first(addresses).await.map_err(Failure::Connect)?;
+    // Probes are single small messages: waiting to fill a segment only adds to the time measured.
+    stream.set_nodelay(true).map_err(Failure::Connect)?;
+    Ok(stream)
+}
+
+async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut refusal = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
@@ -124,15 +132,50 @@ pub(super) async fn connect(resolver: &Resolver, target: &Target, progress: &Pro
         attempts.extend(next.map(TcpStream::connect));
         tokio::select! {
             Some(attempt) = attempts.next() => match attempt {
-                Ok(stream) => {
-                    // Probes are single small messages: waiting to fill a segment only adds to the time measured.
-                    stream.set_nodelay(true).map_err(Failure::Connect)?;
-                    return Ok(stream);
-                }
+                Ok(stream) => return Ok(stream),
                 Err(error) => refusal = error,
             },
             () = sleep(HEAD_START), if more => {}
-            else => return Err(Failure::Connect(refusal)),
+            else => return Err(refusal),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        net::{TcpListener, TcpSocket},
+        time::timeout,
+    };
+
+    /// A listener whose queue is full, so that the next connection is never made, and what fills it.
+    async fn silent() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(stream) = timeout(HEAD_START, TcpStream::connect(address)).await {
+            queue.push(stream.unwrap());
+        }
+        (listener, queue)
+    }
+
+    #[tokio::test]
+    async fn every_address_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let well = listener.local_addr().unwrap();
+        let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (silent, _queue) = silent().await;
+        let silent = silent.local_addr().unwrap();
+        for addresses in [vec![well], vec![vacant, well], vec![silent, well], vec![silent, vacant, silent, well]] {
+            let connected = timeout(Duration::from_secs(10), connect_first(addresses.clone())).await;
+            let peer = connected.map(|stream| stream.unwrap().peer_addr().unwrap());
+            assert_eq!(peer, Ok(well), "{addresses:?}");
+        }
+        let refused = connect_first(vec![vacant, vacant]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(connect_first(vec![]).await.is_err());
     }
 }

@@ -32,7 +32,9 @@ pub(super) async fn check(client: &Client, check: &GrpcCheck, progress: &Progres
         let taken = stream.lock().ok().and_then(|mut stream| stream.take());
         async move { taken.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected)) }
     });
-    let endpoint = Endpoint::from(uri(check)?).user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")));
+    // tonic refuses to dial `https` without a TLS of its own; what the requests say is the origin.
+    let endpoint = Endpoint::from_static("http://connected").origin(origin(check)?);
+    let endpoint = endpoint.user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")));
     let endpoint = endpoint.map_err(|error| Failure::Unsendable(error.to_string()))?;
     let channel = endpoint.connect_with_connector(connector).await;
     let channel = channel.map_err(|_| Failure::Grpc("the server does not speak HTTP/2".to_owned()))?;
@@ -46,7 +48,7 @@ pub(super) async fn check(client: &Client, check: &GrpcCheck, progress: &Progres
 }
 
 /// What `:scheme` and `:authority` say: over TLS the name that is verified, else the target.
-fn uri(check: &GrpcCheck) -> Result<Uri, Failure> {
+fn origin(check: &GrpcCheck) -> Result<Uri, Failure> {
     let (scheme, host) = check.tls.as_ref().map_or(("http", &check.target.host), |tls| ("https", &tls.server_name));
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let text = format!("{scheme}://{host}:{}/", check.target.port);

@@ -193,7 +193,7 @@ fn bind_conf(dir: &str, port: u16, zone: &str, hosts: &[&str]) -> String {
     let keys: String = [(KEY_NAME, "hmac-sha256"), (KEY_512, "hmac-sha512"), (POWERLESS_KEY, "hmac-sha256")]
         .map(|(name, algorithm)| format!("key \"{name}\" {{ algorithm {algorithm}; secret \"{SECRET}\"; }};\n"))
         .concat();
-    let grants: String = hosts
+    let grants: Vec<String> = hosts
         .iter()
         .flat_map(|host| [KEY_NAME, KEY_512].map(|key| (host, key)))
         .map(|(host, key)| {
@@ -205,7 +205,8 @@ fn bind_conf(dir: &str, port: u16, zone: &str, hosts: &[&str]) -> String {
          pid-file \"{dir}/pid\"; session-keyfile \"{dir}/session.key\"; managed-keys-directory \"{dir}\";\n\
          recursion no; dnssec-validation no; notify no; allow-transfer {{ none; }}; }};\n\
          controls {{ }};\n{keys}\
-         zone \"{zone}\" {{ type primary; file \"{dir}/zone.db\"; update-policy {{ {grants} }}; }};\n"
+         zone \"{zone}\" {{ type primary; file \"{dir}/zone.db\"; update-policy {{ {} }}; }};\n",
+        grants.concat()
     )
 }
 

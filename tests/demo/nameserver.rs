@@ -35,7 +35,7 @@ fn tools() -> bool {
 
 async fn server() -> Nameserver {
     let key = Key { name: Name::from_ascii("demo-key.").unwrap(), secret: SECRET.to_vec() };
-    Nameserver::start(&Name::from_ascii("example.test.").unwrap(), &key).await.unwrap()
+    Nameserver::start(&Name::from_ascii("example.test").unwrap(), &key).await.unwrap()
 }
 
 /// Runs a script of `nsupdate`; gives its exit status and what it printed.

@@ -2,7 +2,7 @@
 
 #[path = "../common/dns_server.rs"]
 mod dns_server;
-#[path = "../common/fake_ovh.rs"]
+#[path = "../common/fake_ovh/mod.rs"]
 mod fake_ovh;
 #[path = "../common/hold_proxy.rs"]
 mod hold_proxy;

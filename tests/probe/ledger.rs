@@ -263,12 +263,41 @@ impl Receiver {
     }
 }
 
+/// What was really observed.
+#[derive(Default)]
+struct Truth {
+    runs: BTreeMap<u32, Vec<(Outcome, u32)>>,
+    /// How many runs of an endpoint were acknowledged, the current one of then included.
+    acknowledged: BTreeMap<u32, usize>,
+}
+
+impl Truth {
+    /// Lets the node see that, unless the endpoint would end more runs than the ledger remembers.
+    fn see(&mut self, node: &mut Node, id: u32, pass: bool) {
+        let outcome = if pass { Outcome::Pass } else { Outcome::Fail };
+        let runs = self.runs.entry(id).or_default();
+        let ended = runs.len() - self.acknowledged.get(&id).map_or(0, |count| count - 1);
+        match runs.last_mut() {
+            Some((last, count)) if *last == outcome => *count += 1,
+            _ if ended > ENDED_LIMIT => return,
+            _ => runs.push((outcome, 1)),
+        }
+        node.see(id, if pass { "P" } else { "F" });
+    }
+
+    fn answered(&mut self, report: &Report) {
+        for run in &report.runs {
+            self.acknowledged.insert(run.endpoint.0, run.number as usize);
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// Endpoint, pass?
     See(u32, bool),
-    /// The node reports.
-    Report(Fate),
+    /// The node reports, and sees this before it learns the report's fate.
+    Report(Fate, Vec<(u32, bool)>),
     /// An old report arrives late.
     Late(prop::sample::Index),
     /// The state forgets the node's runs, as at a new term.
@@ -289,9 +318,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let fate = prop_oneof![
         4 => Just(Fate::Answered), 1 => Just(Fate::Lost), 1 => Just(Fate::AnswerLost), 1 => Just(Fate::Repeated)
     ];
+    let see = || (0..3_u32, prop::bool::weighted(0.7));
+    let meanwhile = prop::collection::vec(see(), 0..3);
     let step = prop_oneof![
-        12 => (0..3_u32, prop::bool::weighted(0.7)).prop_map(|(id, pass)| Step::See(id, pass)),
-        6 => fate.prop_map(Step::Report),
+        12 => see().prop_map(|(id, pass)| Step::See(id, pass)),
+        6 => (fate, meanwhile).prop_map(|(fate, seen)| Step::Report(fate, seen)),
         1 => any::<prop::sample::Index>().prop_map(Step::Late),
         1 => Just(Step::Forget),
     ];
@@ -305,27 +336,17 @@ proptest! {
     fn the_receiver_reconstructs_every_run(steps in steps()) {
         let mut node = Node::new(3);
         let mut receiver = Receiver::default();
-        let mut seen: BTreeMap<u32, Vec<(Outcome, u32)>> = BTreeMap::new();
+        let mut truth = Truth::default();
         let mut sent = Vec::new();
-        let mut turns: BTreeMap<u32, usize> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::See(id, pass) => {
-                    let outcome = if pass { Outcome::Pass } else { Outcome::Fail };
-                    let runs = seen.entry(id).or_default();
-                    match runs.last_mut() {
-                        Some((last, count)) if *last == outcome => *count += 1,
-                        _ if turns.get(&id).is_some_and(|turns| *turns == ENDED_LIMIT) => continue,
-                        _ => {
-                            *turns.entry(id).or_default() += 1;
-                            runs.push((outcome, 1));
-                        }
-                    }
-                    node.see(id, if pass { "P" } else { "F" });
-                }
-                Step::Report(fate) => {
+                Step::See(id, pass) => truth.see(&mut node, id, pass),
+                Step::Report(fate, meanwhile) => {
                     let report = node.report();
                     sent.push(report.clone());
+                    for (id, pass) in meanwhile {
+                        truth.see(&mut node, id, pass);
+                    }
                     let answer = if matches!(fate, Fate::Lost) { None } else { Some(receiver.receive(&report)) };
                     if matches!(fate, Fate::Repeated) {
                         prop_assert!(receiver.receive(&report).is_err());
@@ -334,7 +355,7 @@ proptest! {
                         None => node.ledger.unanswered(),
                         Some(Err(last)) => node.ledger.refused(report.seq, last),
                         Some(Ok(())) => {
-                            turns.clear();
+                            truth.answered(&report);
                             node.ledger.acked(report.seq);
                         }
                     }
@@ -358,7 +379,7 @@ proptest! {
                 Err(last) => node.ledger.refused(report.seq, last),
             }
         }
-        for (id, runs) in seen {
+        for (id, runs) in truth.runs {
             let told: Vec<(Outcome, u32)> = (1..)
                 .map_while(|number| receiver.history.get(&(EndpointId(id), number)))
                 .map(|(outcome, count, _)| (*outcome, *count))

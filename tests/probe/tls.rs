@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use quorate::{
     core::{
         report::Outcome,
-        service::{Check, Tls},
+        service::{Check, GrpcCheck, Tls},
     },
     probe::check::Client,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     ask_with, get,
     servers::{Behaviour, Server, answer, response, serve},
+    target,
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -38,13 +39,18 @@ impl Authority {
         roots
     }
 
-    /// A server for app.example.com with a certificate that expires then.
-    async fn server(&self, expires: OffsetDateTime) -> Server {
+    /// A certificate for app.example.com that expires then, and its key.
+    fn issue(&self, expires: OffsetDateTime) -> (Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec!["app.example.com".to_owned()]).unwrap();
         params.not_before = OffsetDateTime::now_utc() - 400 * DAY;
         params.not_after = expires;
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (params.signed_by(&key, &self.0).unwrap(), key)
+    }
+
+    /// An HTTPS server with such a certificate.
+    async fn server(&self, expires: OffsetDateTime) -> Server {
+        let (certificate, key) = self.issue(expires);
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -117,4 +123,28 @@ async fn what_is_no_tls_fails_in_words() {
     assert_eq!(seen.outcome, Outcome::Fail);
     let words = ["TLS: ", "no whole answer within 500ms (in the TLS handshake)"];
     assert!(words.iter().any(|words| seen.reason.starts_with(words)), "{}", seen.reason);
+}
+
+#[tokio::test]
+async fn grpc_health_over_tls() {
+    let ours = Authority::new("ours");
+    let (certificate, key) = ours.issue(OffsetDateTime::now_utc() + 30 * DAY);
+    let identity = tonic::transport::Identity::from_pem(certificate.pem(), key.serialize_pem());
+    let config = tonic::transport::ServerTlsConfig::new().identity(identity);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_reporter, service) = tonic_health::server::health_reporter();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let mut server = tonic::transport::Server::builder().tls_config(config).unwrap();
+    let server = tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
+    let client = Client::new(ours.roots());
+    let ask = async |tls: Tls| {
+        let check = GrpcCheck { target: target(address), tls: Some(tls), service: String::new() };
+        let seen = ask_with(&client, Check::Grpc(check), LONG).await;
+        if seen.outcome == Outcome::Pass { "pass".to_owned() } else { seen.reason }
+    };
+    assert_eq!(ask(tls("app.example.com")).await, "pass");
+    let seen = ask(tls("other.example.com")).await;
+    assert!(seen.starts_with("TLS: invalid peer certificate: certificate not valid for name"), "{seen}");
+    server.abort();
 }

@@ -1,6 +1,6 @@
 //! OVH's API: signed calls, their clock, their errors.
 //!
-//! A call is made once. The one exception is QUERY_TIME_OUT, by which OVH says that it refused the call unread because of
+//! A call is made once. The one exception is `QUERY_TIME_OUT`, by which OVH says that it refused the call unread because of
 //! its timestamp: then the clock is set anew and the call is signed and sent once more. No credential is ever put in an error.
 
 use std::{
@@ -23,7 +23,7 @@ use crate::secret::Secret;
 /// The longest answer that is read, in bytes; a record is a few hundred, a list of ids a few thousand.
 const BODY_LIMIT: usize = 256 * 1024;
 /// The longest that a `Retry-After` is believed.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
 /// The value of a clock that was never set.
 const UNSET: i64 = i64::MIN;
 
@@ -58,8 +58,7 @@ impl FromStr for Endpoint {
         let url: Url = url.parse().map_err(|_| unknown())?;
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         match (url.scheme(), url.host_str()) {
-            ("https", Some(_)) if plain => Ok(Self(url)),
-            ("http", Some("127.0.0.1" | "localhost" | "[::1]")) if plain => Ok(Self(url)),
+            ("https", Some(_)) | ("http", Some("127.0.0.1" | "localhost" | "[::1]")) if plain => Ok(Self(url)),
             ("http", Some(_)) if plain => Err(EndpointError::Clear(clip(text))),
             _ => Err(unknown()),
         }
@@ -276,8 +275,7 @@ impl Refusal {
     /// What to do about it; `None` when it may pass by itself.
     fn hint(&self) -> Option<String> {
         let hint = match (self.status, self.code.as_str()) {
-            (429 | 408 | 409 | 500.., _) if self.status != 460 => return None,
-            (_, "QUERY_TIME_OUT") => return None,
+            (408 | 409 | 429 | 500.., _) | (_, "QUERY_TIME_OUT") => return None,
             (_, "INVALID_SIGNATURE") => "check the application secret, and that the base URL is the one that OVH sees",
             (_, "NOT_CREDENTIAL" | "INVALID_CREDENTIAL") => {
                 "the consumer key is unknown, expired or not validated: ask for one with POST /auth/credential and open its \

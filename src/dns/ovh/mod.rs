@@ -44,9 +44,9 @@ use entry::{Creation, Entry, Soa, Status, Update};
 const TTL_FLOOR: u32 = 60;
 /// How many records of one name and type are looked at: more than any RRset that fails over has.
 const ENTRIES_LIMIT: usize = 100;
-/// For how long OVH may still carry out a request after the connection to it was lost. OVH promises no such bound; this
-/// is twice the time after which common gateways give a request up.
-const LONGEST_REQUEST: Duration = Duration::from_secs(120);
+/// For how long OVH may still carry out a request after the connection to it was lost. OVH promises no such bound:
+/// two minutes are an assumption, on the safe side of every gateway timeout known to us, and not a measurement.
+const LONGEST_REQUEST: Duration = Duration::from_mins(2);
 
 /// What it takes to reach an account.
 #[derive(Debug, Clone)]
@@ -264,6 +264,7 @@ impl Provider for Ovh {
         let places = names.places(record);
         let wanted = self.published(&change.rrset);
 
+        // An edit that fails below has been staged at most: the record that the world sees is still the old one.
         let before = self.staged(record, places).await?;
         if before.reading != change.expected {
             return Err(ProviderError::Stale(format!("{record} is not what was read: {}", shown(&before.reading))));

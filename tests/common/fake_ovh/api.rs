@@ -1,249 +1,29 @@
-//! A fake of OVH's DNS API, and of the nameservers behind it, in the process of the test.
-//!
-//! It keeps what makes OVH hard: edits are staged until `refresh` publishes everyone's, a TTL below 60 becomes 60 in silence, the
-//! filters of `GET record` are patterns, and nothing is conditional. Faults are injected per call. Its DNS side answers
-//! from what is published, so that `dig @fake.dns` shows what the world would see.
-//!
-//! It shares no code with the client under test; python-ovh, OVH's own client, passes against it (`ovh_client_check.py`).
-#![allow(dead_code)]
+//! The fake's API: signatures, rights, records, faults.
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use hickory_proto::{
-    op::{Message, OpCode, Query, ResponseCode},
-    rr::{Name, RData, Record, RecordType, rdata},
-};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
-    task::JoinHandle,
-};
+use tokio::net::TcpListener;
 
-pub const APPLICATION_KEY: &str = "fake-application-key";
-pub const APPLICATION_SECRET: &str = "fake-application-secret";
-pub const CONSUMER_KEY: &str = "fake-consumer-key";
-/// The TTL that 0 stands for.
-const DEFAULT_TTL: u32 = 3600;
+use super::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeRecord, Fault, Shared, State, Zone, publish};
+
 /// By how many seconds a timestamp may be off.
 const SKEW_LIMIT: i64 = 30;
-
-/// What goes wrong with a call.
-#[derive(Debug, Clone)]
-pub enum Fault {
-    /// An error as OVH words it; nothing is done.
-    Error { status: u16, code: &'static str, retry_after: Option<u32> },
-    /// A gateway's timeout: 408 with HTML, after the call was carried out or not.
-    Html408 { applied: bool },
-    /// 502 with HTML, after the call was carried out or not.
-    Html502 { applied: bool },
-    /// The connection closes without an answer, after the call was carried out or not.
-    Drop { applied: bool },
-    /// No answer, ever; nothing is done.
-    Hang,
-    /// 200 and bytes that are no JSON; the call is carried out.
-    Garbage,
-    /// 200 and a megabyte of JSON; the call is carried out.
-    Flood,
-    /// Somebody else changes a staged record just before the call, which goes well.
-    Meddle { id: u64, target: &'static str },
-}
-
-/// A record: staged or published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FakeRecord {
-    pub id: u64,
-    pub field_type: String,
-    pub sub_domain: String,
-    pub target: String,
-    pub ttl: u32,
-}
-
-#[derive(Debug, Default)]
-struct Zone {
-    staged: BTreeMap<u64, FakeRecord>,
-    published: Vec<FakeRecord>,
-    serial: u64,
-    /// What `status` complains of; while there is something, `refresh` succeeds and publishes nothing.
-    errors: Vec<String>,
-}
-
-struct State {
-    zones: BTreeMap<String, Zone>,
-    /// What our clock is ahead of the machine's, in seconds.
-    skew: i64,
-    grants: Vec<(String, String)>,
-    /// Which calls go wrong, the first match first; each once.
-    faults: Vec<(String, String, Fault)>,
-    log: Vec<String>,
-    published_sets: Vec<Vec<FakeRecord>>,
-    next_id: u64,
-    /// Somebody publishes the zone after every single edit.
-    impatient: bool,
-}
-
-type Shared = Arc<Mutex<State>>;
-
-/// The running fake; it stops when dropped.
-pub struct FakeOvh {
-    pub http: SocketAddr,
-    pub dns: SocketAddr,
-    state: Shared,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Drop for FakeOvh {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl FakeOvh {
-    /// Starts with one zone, all rights, and no records.
-    pub async fn start(zone: &str) -> Self {
-        let grants = ["GET", "PUT", "POST", "DELETE"].map(|method| (method.to_owned(), "/*".to_owned())).into();
-        let zones = BTreeMap::from([(zone.to_owned(), Zone { serial: 2026_0101_01, ..Zone::default() })]);
-        let state: Shared = Arc::new(Mutex::new(State {
-            zones,
-            skew: 0,
-            grants,
-            faults: Vec::new(),
-            log: Vec::new(),
-            published_sets: Vec::new(),
-            next_id: 5_386_578_361,
-            impatient: false,
-        }));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let http = listener.local_addr().expect("its address");
-        let (udp, tcp) = bind_dns().await;
-        let dns = udp.local_addr().expect("its address");
-        let tasks = vec![
-            tokio::spawn(serve_http(listener, Arc::clone(&state))),
-            tokio::spawn(serve_udp(udp, Arc::clone(&state))),
-            tokio::spawn(serve_tcp(tcp, Arc::clone(&state))),
-        ];
-        Self { http, dns, state, tasks }
-    }
-
-    /// The API's base URL.
-    pub fn url(&self) -> String {
-        format!("http://{}/1.0", self.http)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic under the lock")
-    }
-
-    /// Stages and publishes a record, as if it had always been there.
-    pub fn seed(&self, zone: &str, sub_domain: &str, field_type: &str, target: &str, ttl: u32) -> u64 {
-        let id = self.stage(zone, sub_domain, field_type, target, ttl);
-        self.publish(zone);
-        id
-    }
-
-    /// Stages a record without publishing it: another person's half-done work.
-    pub fn stage(&self, zone: &str, sub_domain: &str, field_type: &str, target: &str, ttl: u32) -> u64 {
-        let mut state = self.state();
-        state.next_id += 1;
-        let id = state.next_id;
-        let (sub_domain, field_type, target) = (sub_domain.to_owned(), field_type.to_owned(), target.to_owned());
-        let record = FakeRecord { id, field_type, sub_domain, target, ttl };
-        state.zones.get_mut(zone).expect("the zone").staged.insert(id, record);
-        id
-    }
-
-    /// Changes a staged record behind everybody's back.
-    pub fn restage(&self, zone: &str, id: u64, target: &str) {
-        let mut state = self.state();
-        let record = state.zones.get_mut(zone).and_then(|zone| zone.staged.get_mut(&id)).expect("the record");
-        target.clone_into(&mut record.target);
-    }
-
-    /// Publishes what is staged, as `refresh` does.
-    pub fn publish(&self, zone: &str) {
-        publish(&mut self.state(), zone);
-    }
-
-    /// What is staged, by id.
-    pub fn staged(&self, zone: &str) -> Vec<FakeRecord> {
-        self.state().zones[zone].staged.values().cloned().collect()
-    }
-
-    /// What is published.
-    pub fn published(&self, zone: &str) -> Vec<FakeRecord> {
-        self.state().zones[zone].published.clone()
-    }
-
-    /// The zone as it was after each publication so far.
-    pub fn publications(&self) -> Vec<Vec<FakeRecord>> {
-        self.state().published_sets.clone()
-    }
-
-    /// Makes the next call whose method and path match (`*`: any method; the path by a part of it) go wrong, once.
-    pub fn fail_next(&self, method: &str, path: &str, fault: Fault) {
-        self.state().faults.push((method.to_owned(), path.to_owned(), fault));
-    }
-
-    /// Sets what `status` complains of.
-    pub fn set_errors(&self, zone: &str, errors: &[&str]) {
-        let errors = errors.iter().map(|&error| error.to_owned()).collect();
-        self.state().zones.get_mut(zone).expect("the zone").errors = errors;
-    }
-
-    /// Moves OVH's clock against the machine's, in seconds.
-    pub fn set_skew(&self, skew: i64) {
-        self.state().skew = skew;
-    }
-
-    /// Replaces the access rules: method and path, where a final `*` stands for anything.
-    pub fn set_grants(&self, grants: &[(&str, &str)]) {
-        self.state().grants = grants.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
-    }
-
-    /// From now on somebody else publishes the zone after every single edit.
-    pub fn publish_after_each_edit(&self) {
-        self.state().impatient = true;
-    }
-
-    /// How many calls were made since the log was last taken.
-    pub fn peek_log(&self) -> usize {
-        self.state().log.len()
-    }
-
-    /// Every call since the last time: `PUT /domain/zone/…`.
-    pub fn take_log(&self) -> Vec<String> {
-        std::mem::take(&mut self.state().log)
-    }
-}
-
-fn publish(state: &mut State, zone: &str) {
-    let zone = state.zones.get_mut(zone).expect("the zone");
-    if zone.errors.is_empty() {
-        zone.published = zone.staged.values().cloned().collect();
-        zone.serial += 1;
-        let set = zone.published.clone();
-        state.published_sets.push(set);
-    }
-}
-
-// The API.
 
 /// An answer in the making: status, JSON.
 type Answer = (u16, Value);
 
-async fn serve_http(listener: TcpListener, state: Shared) {
+pub async fn serve(listener: TcpListener, state: Shared) {
     while let Ok((stream, _)) = listener.accept().await {
         let state = Arc::clone(&state);
         tokio::spawn(async move {
@@ -412,7 +192,7 @@ fn authorise(call: &Call<'_>, state: &State) -> Result<(), Answer> {
         hash.update("+");
         hash.update(call.timestamp);
         let digest = hash.finalize();
-        "$1$".to_owned() + &digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        digest.iter().fold("$1$".to_owned(), |text, byte| text + &format!("{byte:02x}"))
     };
     // node-ovh leaves the port out of the URL that it signs.
     if signed(&call.url) != call.signature && signed(&call.url_without_port) != call.signature {
@@ -535,102 +315,4 @@ fn create(call: &Call<'_>, state: &mut State, name: &str) -> Answer {
     let answer = shown(name, &record);
     zone.staged.insert(record.id, record);
     (200, answer)
-}
-
-// The nameserver.
-
-async fn bind_dns() -> (UdpSocket, TcpListener) {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("its address")).await {
-            return (udp, tcp);
-        }
-    }
-    panic!("no port is free for TCP and UDP");
-}
-
-async fn serve_udp(socket: UdpSocket, state: Shared) {
-    let mut buffer = [0; 4096];
-    while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
-        if let Some(answer) = resolve(&buffer[..length], &state) {
-            let _ = socket.send_to(&answer, client).await;
-        }
-    }
-}
-
-async fn serve_tcp(listener: TcpListener, state: Shared) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(tokio::time::timeout(Duration::from_secs(10), converse(stream, Arc::clone(&state))));
-    }
-}
-
-async fn converse(mut stream: TcpStream, state: Shared) -> Option<Infallible> {
-    loop {
-        let length = stream.read_u16().await.ok()?;
-        let mut message = vec![0; usize::from(length)];
-        stream.read_exact(&mut message).await.ok()?;
-        let answer = resolve(&message, &state)?;
-        stream.write_u16(u16::try_from(answer.len()).ok()?).await.ok()?;
-        stream.write_all(&answer).await.ok()?;
-    }
-}
-
-fn resolve(bytes: &[u8], state: &Shared) -> Option<Vec<u8>> {
-    let question = Message::from_vec(bytes).ok()?;
-    let [query] = question.queries.as_slice() else { return None };
-    let mut answer = Message::response(question.metadata.id, OpCode::Query);
-    answer.metadata.recursion_desired = question.metadata.recursion_desired;
-    answer.add_query(query.clone());
-    let state = state.lock().expect("no panic under the lock");
-    let name = query.name().to_ascii().to_ascii_lowercase();
-    let zone = state.zones.iter().find(|(zone, _)| {
-        name.strip_suffix(&format!("{zone}.")).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    });
-    match zone {
-        Some((zone, content)) => fill(&mut answer, query, &name, zone, content),
-        None => answer.metadata.response_code = ResponseCode::Refused,
-    }
-    answer.to_vec().ok()
-}
-
-fn fill(answer: &mut Message, query: &Query, name: &str, zone: &str, content: &Zone) {
-    answer.metadata.authoritative = true;
-    let relative = name.strip_suffix(&format!("{zone}.")).unwrap_or_default().trim_end_matches('.');
-    let at_name: Vec<_> =
-        content.published.iter().filter(|record| record.sub_domain.eq_ignore_ascii_case(relative)).collect();
-    let wanted = query.query_type().to_string();
-    for record in &at_name {
-        if record.field_type != wanted && record.field_type != "CNAME" {
-            continue;
-        }
-        if let Some(data) = data(record, zone) {
-            let ttl = if record.ttl == 0 { DEFAULT_TTL } else { record.ttl };
-            answer.add_answer(Record::from_rdata(query.name().clone(), ttl, data));
-        }
-    }
-    let origin = Name::from_ascii(format!("{zone}.")).expect("the zone's name");
-    let host = |label: &str| Name::from_ascii(format!("{label}.anycast.me.")).expect("a name");
-    let serial = u32::try_from(content.serial).unwrap_or(u32::MAX);
-    let soa = RData::SOA(rdata::SOA::new(host("dns200"), host("tech"), serial, 3600, 900, 604_800, 300));
-    let soa = Record::from_rdata(origin, 3600, soa);
-    if relative.is_empty() && query.query_type() == RecordType::SOA {
-        answer.add_answer(soa);
-    } else if answer.answers.is_empty() {
-        answer.add_authority(soa);
-        if at_name.is_empty() && !relative.is_empty() {
-            answer.metadata.response_code = ResponseCode::NXDomain;
-        }
-    }
-}
-
-fn data(record: &FakeRecord, zone: &str) -> Option<RData> {
-    let target = record.target.as_str();
-    Some(match record.field_type.as_str() {
-        "A" => RData::A(rdata::A(target.parse().ok()?)),
-        "AAAA" => RData::AAAA(rdata::AAAA(target.parse().ok()?)),
-        "CNAME" if target.ends_with('.') => RData::CNAME(rdata::CNAME(Name::from_ascii(target).ok()?)),
-        "CNAME" => RData::CNAME(rdata::CNAME(Name::from_ascii(format!("{target}.{zone}.")).ok()?)),
-        "TXT" => RData::TXT(rdata::TXT::new(vec![target.trim_matches('"').to_owned()])),
-        _ => return None,
-    })
 }
