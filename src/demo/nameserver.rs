@@ -221,7 +221,7 @@ async fn bind_both() -> io::Result<(UdpSocket, TcpListener)> {
     Err(last)
 }
 
-/// Accepted connections take over TCP_NODELAY. Without it an answer, whose length the server writes on its own, waits for
+/// Accepted connections take over `TCP_NODELAY`. Without it an answer, whose length the server writes on its own, waits for
 /// the delayed acknowledgement of the length: 40 ms that no real server costs.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
