@@ -25,6 +25,7 @@ use openraft::{
     impls::ProgressResponder,
 };
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     machine::Machine,
@@ -50,6 +51,8 @@ use crate::{
 
 /// How long a snapshot may take to reach a peer and be installed there.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(120);
+/// How long the end of openraft's tasks may take after its core ended.
+const RELEASE: Duration = Duration::from_secs(10);
 /// How many entries that a snapshot holds stay in the log, so that a peer shortly away needs no snapshot.
 const KEPT: u64 = 1_000;
 /// How many entries are read for a peer at once; the bytes are bounded too.
@@ -283,6 +286,7 @@ struct Node {
     machine: Machine,
     peers: Peers,
     leadership: watch::Receiver<Leadership>,
+    released: CancellationToken,
 }
 
 impl Raft {
@@ -307,11 +311,21 @@ impl Raft {
         if certificate != want {
             return Err(StartError::OtherIdentity { have: certificate, want });
         }
+        let released = log.released();
         let peers = Peers::new(options.tls, options.timing, options.routes);
         let inner = Inner::new(node, Arc::new(config), Network(peers.clone()), log, machine.clone()).await;
         let inner = inner.map_err(|e| StartError::Consensus(e.to_string()))?;
         let leadership = watch_leadership(node, &inner);
-        Ok(Self(Arc::new(Node { id: node, cluster, timing: options.timing, inner, machine, peers, leadership })))
+        Ok(Self(Arc::new(Node {
+            id: node,
+            cluster,
+            timing: options.timing,
+            inner,
+            machine,
+            peers,
+            leadership,
+            released,
+        })))
     }
 
     /// This node's cluster.
@@ -507,10 +521,13 @@ impl Raft {
         }
     }
 
-    /// Stops taking part; what was acknowledged is on disk. The store is free once every clone is gone.
+    /// Stops taking part, and returns when the store may be opened by another process.
     pub async fn shutdown(&self) {
         if let Err(e) = self.0.inner.shutdown().await {
             tracing::warn!(why = %e, "consensus did not end cleanly");
+        }
+        if tokio::time::timeout(RELEASE, self.0.released.cancelled()).await.is_err() {
+            tracing::warn!("the store is still in use");
         }
     }
 

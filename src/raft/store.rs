@@ -35,6 +35,7 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
 };
 use prost::Message;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{
     engine::Engine,
@@ -179,8 +180,9 @@ struct Shared {
     engine: Arc<Engine>,
     writer: Writer,
     tail: Mutex<Meta>,
-    /// Declared last, so that it is released last.
+    /// Declared last but one, so that it is released when all else is.
     _lock: Flock<File>,
+    released: DropGuard,
 }
 
 impl LogStore {
@@ -207,7 +209,13 @@ impl LogStore {
         arm(&mut engine, &mut file);
         let engine = Arc::new(engine);
         let writer = Writer::start(engine.clone(), file, meta.clone()).map_err(io)?;
-        Ok(Self(Arc::new(Shared { engine, writer, tail: Mutex::new(meta), _lock: dir.lock })))
+        let released = CancellationToken::new().drop_guard();
+        Ok(Self(Arc::new(Shared { engine, writer, tail: Mutex::new(meta), _lock: dir.lock, released })))
+    }
+
+    /// Cancelled when the last clone is gone and another process may open the store.
+    pub(crate) fn released(&self) -> CancellationToken {
+        self.0.released.token().clone()
     }
 
     /// The last entry that a snapshot must cover.

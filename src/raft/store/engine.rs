@@ -3,14 +3,13 @@
 //! sled 0.34.7 never calls fsync: `flush` hands its buffers to the kernel and no further. So the database file is synced
 //! through a descriptor of our own. An entry is cut into small pieces, because a leaf of sled's tree that outgrows a segment
 //! (512 KiB) goes to a file of its own in `blobs/`, which nothing syncs: that lost acknowledged entries in the power-cut
-//! test. A leaf has at most 17 pieces.
+//! test. A leaf has at most 17 pieces. Should a blob appear all the same, it is synced too.
 
 use std::{
-    fs::File,
-    io,
-    mem,
+    fs::{self, File},
+    io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -30,6 +29,7 @@ pub(crate) struct Engine {
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
     file: File,
+    blobs: PathBuf,
     failed: AtomicBool,
     #[cfg(test)]
     pub(crate) skip_sync: bool,
@@ -64,6 +64,7 @@ impl Engine {
         Ok(Self {
             db: Some(db),
             file,
+            blobs: dir.join("blobs"),
             failed: AtomicBool::new(false),
             #[cfg(test)]
             skip_sync: false,
@@ -151,7 +152,21 @@ impl Engine {
         if self.skip_sync {
             return Ok(());
         }
-        self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))
+        let synced = self.file.sync_data().and_then(|()| self.sync_blobs());
+        synced.inspect_err(|_| self.failed.store(true, Ordering::Release))
+    }
+
+    fn sync_blobs(&self) -> io::Result<()> {
+        let mut any = false;
+        for blob in fs::read_dir(&self.blobs)? {
+            match files::sync_file(&blob?.path()) {
+                // sled removes one in the background when it is no longer needed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+            any = true;
+        }
+        if any { files::sync_dir(&self.blobs) } else { Ok(()) }
     }
 
     fn db(&self) -> &sled::Db {
