@@ -76,7 +76,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = load(args)?;
-    telemetry::init(&config.log);
+    telemetry::init(&config.log)?;
     runtime()?.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = async move {

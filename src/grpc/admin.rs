@@ -250,7 +250,6 @@ fn described(of: &Diagnostic) -> String {
 }
 
 /// A service file, or every problem in it.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn parse(toml: &str) -> Result<(Service, Vec<Diagnostic>), Status> {
     if toml.len() > FILE_LIMIT {
         return Err(invalid_field("toml", format!("{} bytes, {FILE_LIMIT} are the most", toml.len())));
@@ -280,12 +279,10 @@ fn rehearsed(state: &State, action: Action) -> Applied {
     state.clone().apply(Position { term, index: index + 1 }, &command)
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn optional_service(name: &str) -> Result<Option<ServiceName>, Status> {
     if name.is_empty() { Ok(None) } else { convert::name("service", name).map(Some) }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn bounded(reason: String) -> Result<String, Status> {
     if reason.len() > REASON_LIMIT || reason.contains(char::is_control) {
         return Err(invalid_field("reason", format!("one line of at most {REASON_LIMIT} bytes")));

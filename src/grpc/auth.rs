@@ -77,7 +77,6 @@ fn check(cluster: &ClusterId, identity: &Identity, path: &str) -> Result<(), Box
 }
 
 /// The name of whoever calls, as it is kept with what they did.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 pub fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     match request.extensions().get::<Identity>() {
         Some(Identity::Person { name, .. }) => Ok(name.clone()),

@@ -46,7 +46,6 @@ pub fn consistency(value: i32) -> Consistency {
 }
 
 /// A name, or which field is wrong and why.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 pub fn name<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Status> {
     text.parse().map_err(|error: T::Err| invalid_field(field, error.to_string()))
 }
@@ -252,7 +251,6 @@ pub fn find_switch(service: &ServiceState, epoch: Epoch) -> Option<&Switch> {
 }
 
 /// A member that a caller names.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 pub fn member(of: Option<v1::Member>) -> Result<Member, Status> {
     let of = of.ok_or_else(|| invalid_field("member", "is missing"))?;
     if of.id == 0 {

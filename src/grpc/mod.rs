@@ -29,7 +29,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 pub use cluster::{Cluster, ClusterError, Consistency, ReadInfo, Violation};
 
 use crate::{
-    core::names::ClusterId,
+    core::{explain::words, names::ClusterId},
     proto::v1::{
         FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, verdict_service_server::VerdictServiceServer,
     },
@@ -46,6 +46,8 @@ const STREAMS_LIMIT: u32 = 256;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How often a silent connection is asked whether it is still there, and how long it may take to say so.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// A node that heard nothing from a leader for longer than this does not call itself ready.
+const STALE: Duration = Duration::from_secs(10);
 
 /// The API of one node, ready to be served.
 pub struct Api {
@@ -110,6 +112,20 @@ pub async fn serve(
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
         .await
+}
+
+/// Whether this node follows a leader: its state is fresh.
+///
+/// # Errors
+/// Why not, in words.
+pub fn ready(cluster: &dyn Cluster) -> Result<(), String> {
+    let mut age = None;
+    cluster.with_state(&mut |_, read| age = read.age);
+    match age {
+        None => Err("nothing was heard from a leader yet".into()),
+        Some(age) if age > STALE => Err(format!("nothing was heard from a leader for {}", words(age))),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Every verdict as `/v1/verdicts` shows it: what this node has applied.

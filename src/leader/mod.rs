@@ -200,7 +200,7 @@ impl<L: Log> Office<L> {
         let mut applied = self.log.applied();
         let mut workers: JoinSet<(ServiceName, Result<(), Deposed>)> = JoinSet::new();
         let mut busy: BTreeSet<ServiceName> = BTreeSet::new();
-        let mut next_look: BTreeMap<ServiceName, Instant> = BTreeMap::new();
+        let mut next_look = self.first_looks();
         loop {
             applied.mark_unchanged();
             for action in self.log.with_state(State::due) {
@@ -241,6 +241,17 @@ impl<L: Log> Office<L> {
                 }
             }
         }
+    }
+
+    /// A new leader's first looks, spread over each service's interval: providers limit how fast they are asked.
+    fn first_looks(&self) -> BTreeMap<ServiceName, Instant> {
+        let now = Instant::now();
+        let errands = self.errands();
+        let share = u32::try_from(errands.len()).unwrap_or(u32::MAX);
+        let spread = |(i, (service, interval)): (u32, (ServiceName, Option<Duration>))| {
+            (service, now + interval.unwrap_or_default() / share * i)
+        };
+        (0..).zip(errands).map(spread).collect()
     }
 
     /// The services that need a look at their provider: at once when a switch is open (`None`), else every so often.

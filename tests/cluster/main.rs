@@ -11,10 +11,13 @@ mod dns_server;
 mod fake_ovh;
 #[path = "../common/hold_proxy.rs"]
 mod hold_proxy;
+#[path = "../common/netns.rs"]
+mod netns;
 #[path = "../common/seat.rs"]
 mod seat;
 
 mod delayed;
 mod failover;
+mod isolation;
 mod killed;
 mod stage;
