@@ -227,7 +227,9 @@ impl Cluster {
         quoratectl(&["pki", "issue", path(&pki), "--node-id", &id.to_string(), "--days", "1"]).ok();
         let home = self.dir.path().join(format!("node-{id}"));
         fs::create_dir(&home).expect("a directory");
-        let grpc = (place.ip, dns_server::free_port_on(place.ip)).into();
+        // In a namespace of its own a node has all ports to itself.
+        let port = if place.netns.is_some() { 7700 } else { dns_server::free_port_on(place.ip) };
+        let grpc = (place.ip, port).into();
         let site = SITES[(id as usize - 1) % SITES.len()];
         let node = Node { id, site, grpc, place, home, child: None };
         node.configure(&pki);
