@@ -18,6 +18,10 @@ mod seat;
 
 mod delayed;
 mod failover;
+mod freeze;
 mod isolation;
 mod killed;
+mod members;
+mod ovh;
+mod reads;
 mod stage;
