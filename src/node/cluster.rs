@@ -124,6 +124,7 @@ impl Cluster for Node {
     }
 
     async fn add_member(&self, member: Member) -> Result<(), ClusterError> {
+        self.initialised()?;
         self.raft.add_learner(member.id, plain(member)).await.map_err(|why| self.member_error(why))
     }
 
@@ -154,7 +155,9 @@ impl Node {
         if status.members.is_empty() { Err(ClusterError::NotInitialised) } else { Ok(()) }
     }
 
+    /// A node that is in no cluster yet knows of no member; that is not the answer to whether there is one.
     fn known(&self, id: NodeId) -> Result<(), ClusterError> {
+        self.initialised()?;
         self.raft.member(id).map(drop).ok_or(ClusterError::NoMember(id))
     }
 
