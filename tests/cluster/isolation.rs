@@ -72,7 +72,10 @@ async fn one_site_that_cannot_reach_a_region_moves_nothing() {
     let explained = until("one site says that west is down", SOON, || {
         world.explain().filter(|explained| opinion(explained, 0, site)["opinion"] == "down")
     });
-    assert!(explained["conclusion"].as_str().unwrap().contains("1 of 3 sites say west is down, 2 needed"), "{explained}");
+    assert!(
+        explained["conclusion"].as_str().unwrap().contains("1 of 3 sites say west is down, 2 needed"),
+        "{explained}"
+    );
     assert_eq!((&explained["due"], &explained["verdict"]["regions"][0]["sites_up"]), (&false.into(), &2.into()));
     stays(&world, Duration::from_secs(4));
 
