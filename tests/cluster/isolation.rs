@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     cluster::{Cluster, EAST, Place, RECORD, SOON, WEST, ZONE, rfc2136, until},
     dns_server::DnsServer,
-    netns::Net,
+    netns::{Cut, Net},
     stage::{Health, POLICY, Region, Regions, Watch},
 };
 
@@ -33,7 +33,7 @@ impl World {
             ip: net.site(site),
             netns: Some(net.space(site)),
             provider: rfc2136(server.address(), server.address()),
-            controls: controls.iter().map(|control| as_control(control)).collect(),
+            controls: controls.iter().map(as_control).collect(),
         };
         let cluster = Cluster::start((1..=3).map(place).collect());
         cluster.apply(&regions.service(POLICY));
@@ -137,7 +137,7 @@ async fn a_leader_cut_off_from_its_peers_writes_nothing() {
     let switched = world.cluster.at(other, &["verdict", "get", "app"]).ok();
     assert_eq!((&switched["verdict"]["epoch"], &switched["verdict"]["active_region"]), (&2.into(), &"east".into()));
 
-    world.net.heal(leader);
+    world.net.heal(leader, Cut::Sites);
     until("the old leader follows", SOON, || {
         let answer = world.cluster.at(leader.into(), &["--timeout", "3s", "verdict", "get", "app"]);
         (answer.json["verdict"]["epoch"] == 2).then_some(())
@@ -147,6 +147,46 @@ async fn a_leader_cut_off_from_its_peers_writes_nothing() {
     stays_moved(&world);
     assert_eq!(updates_from(&world, leader), before, "the old leader sent updates:\n{}", world.server.log());
     world.cluster.check_switches(&["adopt", "failover"]);
+    assert_eq!(watch.end(), [WEST, EAST]);
+}
+
+/// The hardest case: the leader has a committed intent in hand and is the only one that reaches BIND, when it loses its peers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_cut_off_with_an_intent_in_hand_writes_nothing() {
+    let Some(world) = World::start().await else { return };
+    let watch = Watch::begin(world.server.address());
+    watch.until(WEST, SOON);
+    let bind = world.server.address();
+    let leader = u8::try_from(world.cluster.leader()).expect("a small number");
+    let before = updates_from(&world, leader);
+    assert!(before > 0, "the leader's adoption is in BIND's log");
+    (1..=3).for_each(|site| world.net.cut_to(site, bind));
+    let started = world.cluster.at(leader.into(), &["switch", "start", "app", "--to", "east"]).ok();
+    assert_eq!(started["epoch"], 2, "the intent is committed");
+    World::others(leader).for_each(|other| world.net.cut_between(leader, other));
+    world.net.heal(leader, Cut::Ways);
+
+    // The others elect a successor, which has the same intent and no way to BIND.
+    let other = u64::from(World::others(leader).next().expect("two others"));
+    until("a successor has the intent", SOON, || {
+        let answer = world.cluster.at(other, &["--timeout", "3s", "verdict", "get", "app"]);
+        let app = &answer.json["verdict"];
+        (answer.exit == 0 && app["epoch"] == 2 && app["phase"] == "authorised").then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(updates_from(&world, leader), before, "a leader without a quorum wrote:\n{}", world.server.log());
+    assert_eq!(world.server.dig(RECORD, "A"), [WEST]);
+
+    let healed = Instant::now();
+    World::others(leader).for_each(|other| world.net.heal(other, Cut::Ways));
+    let moved = watch.until(EAST, Duration::from_secs(40));
+    println!("MEASURED successor: way to BIND healed to dig {} ms", moved.duration_since(healed).as_millis());
+    world.net.heal(leader, Cut::Sites);
+    world.cluster.leader();
+    world.cluster.serves("east", 2);
+    world.cluster.check_hashes();
+    assert_eq!(updates_from(&world, leader), before, "the old leader wrote:\n{}", world.server.log());
+    world.cluster.check_switches(&["adopt", "manual"]);
     assert_eq!(watch.end(), [WEST, EAST]);
 }
 

@@ -12,6 +12,24 @@ use std::{
 
 static NETS: AtomicU8 = AtomicU8::new(0);
 
+/// What is cut at a site.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut {
+    /// Ways to single addresses and ports.
+    Ways,
+    /// All that goes to and comes from other sites.
+    Sites,
+}
+
+impl Cut {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Ways => "ways",
+            Self::Sites => "sites",
+        }
+    }
+}
+
 /// The bridge, and a namespace a site.
 pub struct Net {
     bridge: String,
@@ -91,27 +109,32 @@ impl Net {
     /// Cuts a site's way to one address and port: packets vanish, as they do in the world.
     pub fn cut_to(&self, site: u8, target: SocketAddr) {
         let (ip, port) = (target.ip().to_string(), target.port().to_string());
-        self.rule(site, "output", &["ip", "daddr", &ip, "tcp", "dport", &port, "drop"]);
+        for protocol in ["tcp", "udp"] {
+            self.rule(site, Cut::Ways, "output", &["ip", "daddr", &ip, protocol, "dport", &port, "drop"]);
+        }
     }
 
     /// Cuts everything between two sites, both ways.
     pub fn cut_between(&self, site: u8, other: u8) {
         let ip = self.site(other).to_string();
-        self.rule(site, "output", &["ip", "daddr", &ip, "drop"]);
-        self.rule(site, "input", &["ip", "saddr", &ip, "drop"]);
+        self.rule(site, Cut::Sites, "output", &["ip", "daddr", &ip, "drop"]);
+        self.rule(site, Cut::Sites, "input", &["ip", "saddr", &ip, "drop"]);
     }
 
-    fn rule(&self, site: u8, hook: &str, rule: &[&str]) {
-        let space = self.space(site);
-        let inside = |words: &[&str]| run(&[&["ip", "netns", "exec", &space, "nft"], words].concat()).expect("nft");
-        inside(&["add", "table", "inet", "cut"]);
-        inside(&["add", "chain", "inet", "cut", hook, &format!("{{ type filter hook {hook} priority 0; }}")]);
-        inside(&[&["add", "rule", "inet", "cut", hook], rule].concat());
+    fn rule(&self, site: u8, cut: Cut, hook: &str, rule: &[&str]) {
+        let table = cut.table();
+        self.nft(site, &["add", "table", "inet", table]);
+        self.nft(site, &["add", "chain", "inet", table, hook, &format!("{{ type filter hook {hook} priority 0; }}")]);
+        self.nft(site, &[&["add", "rule", "inet", table, hook], rule].concat());
     }
 
-    /// Undoes every cut of a site.
-    pub fn heal(&self, site: u8) {
-        run(&["ip", "netns", "exec", &self.space(site), "nft", "delete", "table", "inet", "cut"]).expect("nft");
+    /// Undoes every cut of one kind at a site.
+    pub fn heal(&self, site: u8, cut: Cut) {
+        self.nft(site, &["delete", "table", "inet", cut.table()]);
+    }
+
+    fn nft(&self, site: u8, words: &[&str]) {
+        run(&[&["ip", "netns", "exec", &self.space(site), "nft"], words].concat()).expect("nft");
     }
 }
 
