@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     error::{InitError, MemberError, NotApplied, NotLeader, ProposeError, StartError},
+    members::{CHANGE_DEADLINE, MemberChange},
     peers::{Peers, ReportAnswer},
     server::PeerHandler,
     store::{CreateError, OpenError, create_store},
