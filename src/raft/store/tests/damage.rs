@@ -27,7 +27,7 @@ fn find(path: &Path, needle: &[u8]) -> Vec<u64> {
     found.map(|(at, _)| at as u64).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).unwrap() {
         let item = item.unwrap();
