@@ -329,6 +329,20 @@ impl Raft {
         }
     }
 
+    /// Returns when consensus stops by itself, with the reason (a full disk, say): the node must stop then. After
+    /// [`Raft::shutdown`] it returns too.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.0.inner.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "consensus ended".to_owned();
+            }
+        }
+    }
+
     /// The member with this id, as far as this node knows.
     pub fn member(&self, id: NodeId) -> Option<Member> {
         self.0.inner.metrics().borrow_watched().membership_config.get_node(&id).cloned()
