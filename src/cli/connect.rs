@@ -161,18 +161,16 @@ impl Options {
                 return Err(usage(format!("`{node}` is no HOST:PORT")));
             }
         }
-        let given = |what: &str, value: Option<PathBuf>, other: Option<PathBuf>| {
-            let hint = format!(
-                "give --{what} FILE or set QUORATE_{}; `quoratectl pki issue` makes certificates",
-                what.to_uppercase()
-            );
-            value.or(other).ok_or_else(|| usage(format!("no --{what}: nodes speak mutual TLS only")).hint(hint))
+        let hint = "`quoratectl pki issue` makes certificates; set QUORATE_CA, QUORATE_CERT and QUORATE_KEY";
+        let ca = self.ca.or(context.ca).ok_or_else(|| usage("no --ca: nodes speak mutual TLS only").hint(hint))?;
+        let own = match (self.cert.or(context.cert), self.key.or(context.key)) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            // The node says whether it takes that: this is no place to know its rules.
+            (None, None) => None,
+            (Some(_), None) => return Err(usage("--cert without --key").hint(hint)),
+            (None, Some(_)) => return Err(usage("--key without --cert").hint(hint)),
         };
-        let tls = tls_config(
-            &given("ca", self.ca, context.ca)?,
-            &given("cert", self.cert, context.cert)?,
-            &given("key", self.key, context.key)?,
-        )?;
+        let tls = tls_config(&ca, own.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path())))?;
         Ok(Session {
             nodes,
             tls: TlsConnector::from(Arc::new(tls)),
@@ -182,7 +180,7 @@ impl Options {
     }
 }
 
-fn tls_config(ca: &Path, cert: &Path, key: &Path) -> Result<ClientConfig, Failure> {
+fn tls_config(ca: &Path, own: Option<(&Path, &Path)>) -> Result<ClientConfig, Failure> {
     let wrong = |path: &Path, why: String| usage(format!("{}: {why}", path.display()));
     let certificates = |path: &Path| {
         let text = read(path)?;
@@ -197,13 +195,17 @@ fn tls_config(ca: &Path, cert: &Path, key: &Path) -> Result<ClientConfig, Failur
     for root in certificates(ca)? {
         roots.add(root).map_err(|error| wrong(ca, error.to_string()))?;
     }
-    let chain = certificates(cert)?;
-    let secret = PrivateKeyDer::from_pem_slice(read(key)?.as_bytes())
-        .map_err(|_| wrong(key, "no private key in it (PEM)".into()))?;
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, secret)
-        .map_err(|error| usage(format!("{} and {} do not fit: {error}", cert.display(), key.display())))?;
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = certificates(cert)?;
+            let secret = PrivateKeyDer::from_pem_slice(read(key)?.as_bytes())
+                .map_err(|_| wrong(key, "no private key in it (PEM)".into()))?;
+            let fit = config.with_client_auth_cert(chain, secret);
+            fit.map_err(|error| usage(format!("{} and {} do not fit: {error}", cert.display(), key.display())))?
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
@@ -279,19 +281,21 @@ impl Session {
         let channel = self.connect(node).await?;
         let mut request = Request::new(message);
         request.set_timeout(self.timeout);
-        let answer = timeout(self.timeout, call(channel, request)).await;
-        match answer {
-            Err(_) => Err(NoAnswer::Lost(format!("no answer within {}", words(self.timeout)))),
-            Ok(Ok(answer)) => Ok(Ok(answer.into_inner())),
-            // Only a status with its reason was made by a node; without one, the transport made it up.
-            Ok(Err(status)) if status.code() == Code::Unavailable => match status.get_details_error_info() {
-                Some(_) => Err(NoAnswer::Unavailable(Box::new(status))),
-                None => Err(NoAnswer::Lost(innermost(&status))),
-            },
-            Ok(Err(status)) if status.code() == Code::Unknown && std::error::Error::source(&status).is_some() => {
+        let late = || NoAnswer::Lost(format!("no answer within {}", words(self.timeout)));
+        let status = match timeout(self.timeout, call(channel, request)).await {
+            Err(_) => return Err(late()),
+            Ok(Ok(answer)) => return Ok(Ok(answer.into_inner())),
+            Ok(Err(status)) => status,
+        };
+        // Only a status with its reason was made by a node; without one, the transport made it up.
+        match (status.code(), status.get_details_error_info()) {
+            (Code::Unavailable, Some(_)) => Err(NoAnswer::Unavailable(Box::new(status))),
+            (Code::Unavailable, None) => Err(NoAnswer::Lost(innermost(&status))),
+            (Code::Cancelled | Code::DeadlineExceeded, None) => Err(late()),
+            (Code::Unknown, None) if std::error::Error::source(&status).is_some() => {
                 Err(NoAnswer::Lost(innermost(&status)))
             }
-            Ok(Err(status)) => Ok(Err(status)),
+            _ => Ok(Err(status)),
         }
     }
 

@@ -10,7 +10,6 @@ use super::{
     service::Probe,
     state::{ServiceState, State},
     switch::{Evidence, Intent, RegionEvidence, RunEvidence, Vote},
-    verdict::Tally,
 };
 
 /// The answer to "why does it not switch?".
@@ -189,10 +188,4 @@ impl State {
 /// What the sentence mentions: the counts always, a rule only when it holds or is a figure worth knowing.
 fn said_of(reading: &RuleReading) -> bool {
     matches!(reading.rule, Rule::ActiveDown | Rule::GateLag) || !reading.permits()
-}
-
-/// `2 of 3 sites say down`: the figure alone, for tables.
-#[must_use]
-pub fn tally_words(tally: &Tally) -> String {
-    format!("{} up, {} down of {}, {} needed", tally.up, tally.down, tally.sites, tally.needed)
 }

@@ -110,23 +110,26 @@ impl Story<'_> {
         let known = self.nameserver.changes().len();
         let mut hold = self.nameserver.hold(hold_at);
         let (leader, term) = self.elected(None).await?;
-        let call = self.switch_by_hand(leader);
+        let mut call = Some(self.switch_by_hand(leader));
         let wait = self.wait("the switch's update reaches the DNS server", limit);
         loop {
             tokio::select! {
                 Some(_) = hold.arrived() => break,
                 result = self.pump() => result?,
             }
-            if call.is_finished() && known == self.nameserver.changes().len() {
-                let answer = call.await?.context("Switch")?;
-                bail!("the switch of epoch {} was answered before its update was sent", answer.epoch);
+            // The answer may come as soon as the intent is committed, and must not be a refusal.
+            if let Some(done) = call.take_if(|call| call.is_finished()) {
+                done.await?.context("Switch")?;
             }
             wait.check()?;
         }
         // The leader's own word that the intent is committed and open, at the instant before it dies.
         let intent = self.switches(Some(leader)).await?.pop().context("no switch is listed")?;
         let (pid, at) = self.cluster.node_mut(leader)?.kill().await?;
-        call.abort();
+        hold.let_others_pass();
+        if let Some(call) = call {
+            call.abort();
+        }
         let open = intent.epoch == 3 && intent.status() == SwitchStatus::Authorised;
         if !open {
             bail!("the leader was not in mid-switch when it was killed: {:?}", line(&intent));
@@ -136,6 +139,7 @@ impl Story<'_> {
             "kill -9 of node {leader} (pid {pid}), the leader: epoch {} is authorised, its update {applied}",
             intent.epoch
         );
+        self.tell_updates()?;
         self.out.event(at, Kind::Node, &text, &json!({ "node": leader, "pid": pid, "state": "killed" }))?;
 
         let (successor, new_term) = self.elected(Some(leader)).await?;

@@ -1,7 +1,7 @@
 //! An authoritative DNS server for one zone on loopback, which takes TSIG-signed updates (RFC 2136, RFC 8945).
 //!
 //! It keeps a log of every update with its instant, so that the demo can judge the cluster by what it did rather than by
-//! what it says; and it can hold one update back, as a slow provider does, before it is applied or before it is
+//! what it says; and it can hold updates back, as a slow provider does, before it is applied or before it is
 //! answered. It is never meant to serve anybody but the demo: no AXFR, no DNSSEC, no recursion.
 
 use std::{
@@ -25,8 +25,8 @@ use hickory_server::{
     zone_handler::{MessageResponseBuilder, UpdateRequest},
 };
 use tokio::{
-    net::{TcpListener, UdpSocket},
-    sync::{oneshot, watch},
+    net::{TcpListener, TcpSocket, UdpSocket},
+    sync::watch,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -69,22 +69,38 @@ pub enum HoldAt {
     BeforeAnswer,
 }
 
-/// One update that is, or will be, held back. Dropping it lets the update go on.
+/// Updates that are, or will be, held back. Dropping it lets them go on.
 #[derive(Debug)]
 pub struct Hold {
-    arrived: oneshot::Receiver<Instant>,
-    release: oneshot::Sender<()>,
+    arrived: watch::Receiver<Option<Instant>>,
+    stage: watch::Sender<Stage>,
+}
+
+/// What becomes of updates that meet a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Every one is held.
+    Closed,
+    /// Those that came are held, new ones pass.
+    Full,
+    /// None is held.
+    Released,
 }
 
 impl Hold {
     /// Waits until an update is held; says since when. `None` when the server is gone.
     pub async fn arrived(&mut self) -> Option<Instant> {
-        (&mut self.arrived).await.ok()
+        self.arrived.wait_for(Option::is_some).await.ok().and_then(|arrived| *arrived)
     }
 
-    /// Lets the update go on.
+    /// Holds what came, and lets what comes pass by.
+    pub fn let_others_pass(&self) {
+        self.stage.send_replace(Stage::Full);
+    }
+
+    /// Lets everything go on.
     pub fn release(self) {
-        let _ = self.release.send(());
+        self.stage.send_replace(Stage::Released);
     }
 }
 
@@ -103,11 +119,11 @@ struct Shared {
     trap: Mutex<Option<Trap>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Trap {
     at: HoldAt,
-    arrived: oneshot::Sender<Instant>,
-    release: oneshot::Receiver<()>,
+    arrived: watch::Sender<Option<Instant>>,
+    stage: watch::Receiver<Stage>,
 }
 
 /// The key that updates must be signed with (HMAC-SHA-256).
@@ -172,12 +188,12 @@ impl Nameserver {
         self.shared.log.subscribe()
     }
 
-    /// Holds back the next update that is rightly signed; later ones pass it by.
+    /// Holds back every update that is rightly signed, from now on.
     pub fn hold(&self, at: HoldAt) -> Hold {
-        let (arrived, on_arrival) = oneshot::channel();
-        let (release, on_release) = oneshot::channel();
-        *lock(&self.shared.trap) = Some(Trap { at, arrived, release: on_release });
-        Hold { arrived: on_arrival, release }
+        let (arrived, on_arrival) = watch::channel(None);
+        let (stage, on_stage) = watch::channel(Stage::Closed);
+        *lock(&self.shared.trap) = Some(Trap { at, arrived, stage: on_stage });
+        Hold { arrived: on_arrival, stage }
     }
 }
 
@@ -197,12 +213,21 @@ async fn bind_both() -> io::Result<(UdpSocket, TcpListener)> {
     let mut last = io::Error::other("no port tried");
     for _ in 0..16 {
         let udp = UdpSocket::bind("127.0.0.1:0").await?;
-        match TcpListener::bind(udp.local_addr()?).await {
+        match listen(udp.local_addr()?) {
             Ok(tcp) => return Ok((udp, tcp)),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// Accepted connections take over `TCP_NODELAY`. Without it an answer, whose length the server writes on its own, waits for
+/// the delayed acknowledgement of the length: 40 ms that no real server costs.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind(address)?;
+    socket.listen(64)
 }
 
 struct Handler {
@@ -285,7 +310,8 @@ impl Handler {
     }
 
     async fn update(&self, request: &Request) -> Reply {
-        let trap = lock(&self.shared.trap).take();
+        // Only what meets a closed hold is held, at either step.
+        let trap = lock(&self.shared.trap).clone().filter(|trap| *trap.stage.borrow() == Stage::Closed);
         let (early, late) = match trap {
             Some(trap) if trap.at == HoldAt::BeforeApply => (Some(trap), None),
             trap => (None, trap),
@@ -340,10 +366,10 @@ fn is_zone(name: &LowerName, zone: &Zone) -> bool {
 
 /// Says that an update is held, and waits until it may go on.
 async fn held(trap: Option<Trap>) {
-    if let Some(trap) = trap {
-        let _ = trap.arrived.send(Instant::now());
-        // An error means that the holder was dropped, which lets go as well.
-        let _ = trap.release.await;
+    if let Some(mut trap) = trap {
+        trap.arrived.send_replace(Some(Instant::now()));
+        // An error means that the hold was dropped, which lets go as well.
+        let _ = trap.stage.wait_for(|stage| *stage == Stage::Released).await;
     }
 }
 

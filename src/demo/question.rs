@@ -19,8 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn addresses(server: SocketAddr, name: &Name) -> Result<Vec<String>> {
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
     socket.connect(server).await?;
+    // A relative name would not be equal to the one that comes back.
+    let mut name = name.clone();
+    name.set_fqdn(true);
     let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(name.clone(), RecordType::A));
+    message.add_query(Query::query(name, RecordType::A));
     socket.send(&message.to_vec()?).await?;
     let mut bytes = [0; 1232];
     let length =

@@ -208,7 +208,11 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    fn tell_updates(&mut self) -> Result<()> {
+    /// Tells the updates that the DNS server has met and nobody has told yet.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn tell_updates(&mut self) -> Result<()> {
         let fresh = self.updates.borrow_and_update().get(self.told..).unwrap_or_default().to_vec();
         self.told += fresh.len();
         for change in fresh {

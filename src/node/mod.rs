@@ -40,8 +40,9 @@ use crate::{
         authoritative::{Answer, Authoritative},
         config::BuildError,
     },
-    grpc,
+    grpc, http,
     leader::{Nameservers, Office, Tools},
+    metrics::{self, Front},
     probe::{self, Phase, Prober, controls::Control},
     raft::{Options, Raft, StartError, Timing},
     tls::{Identity, IdentityError, PeerTls},
@@ -94,7 +95,7 @@ pub enum RunError {
     #[error("consensus stopped, and so does the node: {0}")]
     Consensus(String),
     /// The server ended.
-    #[error("the gRPC server ended: {0}")]
+    #[error("serving failed: {0}")]
     Serve(String),
 }
 
@@ -117,6 +118,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let tls = load_tls(&config)?;
     let dns = providers::of(&config.providers).map_err(RunError::Providers)?;
     let listener = listen(config.node.listen).await?;
+    let plain = match config.node.http {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let timing = Timing {
         election_min: config.timing.election_min,
         election_max: config.timing.election_max,
@@ -165,6 +170,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let api = grpc::api(node.clone(), stop.clone()).await.map_err(|error| RunError::Serve(error.to_string()))?;
     let routes = api.routes.add_service(raft.peer_service(node.clone()));
     tasks.spawn(tell_health(node.clone(), api.health));
+    if let Some(plain) = plain {
+        let counters = metrics::install().map_err(|error| RunError::Serve(error.to_string()))?;
+        tasks.spawn(http_side(plain, Arc::new(Front::new(node.clone(), counters)), stop.clone()));
+    }
     let serving = grpc::serve(listener, tls.server(), config.node.cluster.clone(), routes, stop.cancelled());
     info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
     let ended = tokio::select! {
@@ -270,6 +279,12 @@ async fn govern(raft: Raft, tools: Tools, desk: watch::Sender<Option<Arc<Office<
         } else if leadership.changed().await.is_err() {
             return;
         }
+    }
+}
+
+async fn http_side(listener: TcpListener, front: Arc<Front>, stop: CancellationToken) {
+    if let Err(error) = http::serve(listener, front, stop).await {
+        error!(%error, "the HTTP side ended");
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 
 use super::Node;
 use crate::leader::ReportReply;
+
+/// The least time between two reports: when a whole region dies, its endpoints' failures share a few.
+const SPACING: Duration = Duration::from_millis(30);
 
 impl Node {
     /// Reports until dropped.
@@ -34,6 +37,7 @@ impl Node {
                 // News stays news: without a leader it would be offered again at once.
                 tick.tick().await;
             }
+            sleep(SPACING).await;
         }
     }
 }
