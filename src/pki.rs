@@ -102,6 +102,10 @@ pub fn issue(dir: &Path, identity: &Identity, extra_sans: &[String], days: u32) 
     let stem = match identity {
         Identity::Node { id, .. } => {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            // The names under `quorate.internal` say who someone is: a node has its own, and no other node's.
+            if let Some(name) = extra_sans.iter().find(|n| n.to_ascii_lowercase().ends_with("quorate.internal")) {
+                return Err(PkiError::Request(format!("`{name}` is not for anyone to ask for")));
+            }
             for name in [tls::node_name(*id), tls::ANY_NODE.to_owned()].iter().chain(extra_sans) {
                 params.subject_alt_names.push(alternative(name)?);
             }
@@ -137,7 +141,6 @@ fn params(days: u32) -> Result<CertificateParams, PkiError> {
 }
 
 fn alternative(name: &str) -> Result<SanType, PkiError> {
-    // A node's own names, and no other node's: the names under `quorate.internal` say who someone is.
     if let Ok(address) = name.parse() {
         return Ok(SanType::IpAddress(address));
     }
@@ -232,7 +235,10 @@ mod tests {
         init(dir.path(), &"c1".parse().unwrap(), 10).unwrap();
         assert!(matches!(issue(dir.path(), &node("c2", 1), &[], 5), Err(PkiError::OtherCluster { .. })));
         assert!(matches!(issue(dir.path(), &node("c1", 1), &[], 0), Err(PkiError::Request(_))));
-        assert!(matches!(issue(dir.path(), &node("c1", 1), &["a b".into()], 5), Err(PkiError::Request(_))));
+        for name in ["a b", "", "node-2.quorate.internal", "NODE-2.Quorate.internal"] {
+            let refused = issue(dir.path(), &node("c1", 1), &[name.to_owned()], 5);
+            assert!(matches!(refused, Err(PkiError::Request(_))), "{name}");
+        }
         let person = Identity::Person { cluster: "c1".parse().unwrap(), role: Role::Viewer, name: "../x".into() };
         assert!(matches!(issue(dir.path(), &person, &[], 5), Err(PkiError::Request(_))));
         fs::write(dir.path().join("ca.key"), "SECRET").unwrap();

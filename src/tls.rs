@@ -171,7 +171,6 @@ impl FromStr for Identity {
 }
 
 /// Who sent a request. Refused with `UNAUTHENTICATED` if it came without a certificate or with one of nobody.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 pub fn identity_of<T>(request: &Request<T>) -> Result<Identity, Status> {
     let certificates = request.peer_certs().ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?;
     let leaf = certificates.first().ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?;

@@ -3,7 +3,9 @@
 //! [`Raft`] is all that the rest of the crate sees. It never shows openraft's types, never decides by a metric, and never
 //! lets a leader of one term write in the name of another. See DESIGN §9 for what is on disk and §10 for the settings.
 
+mod error;
 mod machine;
+mod members;
 mod network;
 mod peers;
 mod server;
@@ -19,13 +21,21 @@ use std::{
 };
 
 use openraft::{
-    ChangeMembers, Config, Instant as _, LinearizerOption, SnapshotPolicy,
+    Config, Instant as _, LinearizerOption, SnapshotPolicy,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, ForwardToLeader, InitializeError, LinearizableReadError, RaftError},
     impls::ProgressResponder,
 };
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    error::{InitError, MemberError, NotApplied, NotLeader, ProposeError, StartError},
+    peers::{Peers, ReportAnswer},
+    server::PeerHandler,
+    store::{CreateError, OpenError, create_store},
+    types::Member,
+};
 use self::{
     machine::Machine,
     network::Network,
@@ -33,23 +43,19 @@ use self::{
     store::{LogStore, MAX_ENTRY, StoreDir},
     types::{CommittedLeaderId, LogId, Logged, TypeConfig, position},
 };
-pub use self::{
-    peers::{Peers, ReportAnswer},
-    server::PeerHandler,
-    store::{CreateError, OpenError, create_store},
-    types::Member,
-};
 use crate::{
     core::{
         names::{ClusterId, NodeId},
         state::{Command, Position, Response, State},
     },
     proto::raft::peer_service_server::{PeerService, PeerServiceServer},
-    tls::{Identity, IdentityError, PeerTls},
+    tls::{Identity, PeerTls},
 };
 
 /// How long a snapshot may take to reach a peer and be installed there.
-const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(120);
+const SNAPSHOT_PATIENCE: Duration = Duration::from_mins(2);
+/// How long the end of openraft's tasks may take after its core ended.
+const RELEASE: Duration = Duration::from_secs(10);
 /// How many entries that a snapshot holds stay in the log, so that a peer shortly away needs no snapshot.
 const KEPT: u64 = 1_000;
 /// How many entries are read for a peer at once; the bytes are bounded too.
@@ -69,8 +75,8 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            election_min: Duration::from_millis(1_000),
-            election_max: Duration::from_millis(2_000),
+            election_min: Duration::from_secs(1),
+            election_max: Duration::from_secs(2),
             heartbeat: Duration::from_millis(250),
         }
     }
@@ -91,125 +97,6 @@ pub struct Options {
     pub snapshot_every: u64,
     /// Addresses at which this node reaches others, where they are not the ones that the cluster lists (tunnels, NAT).
     pub routes: BTreeMap<NodeId, String>,
-}
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store is not there, in use or damaged.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The store is another node's.
-    #[error("the store in {dir} is of node {have}, not of node {want}")]
-    OtherNode {
-        /// Where it is.
-        dir: PathBuf,
-        /// Whose it is.
-        have: NodeId,
-        /// Whose was wanted.
-        want: NodeId,
-    },
-    /// The certificate says nothing.
-    #[error("this node's certificate: {0}")]
-    Certificate(#[from] IdentityError),
-    /// The certificate is not this node's.
-    #[error("the certificate is of {have}, the store of {want}")]
-    OtherIdentity {
-        /// Whose the certificate is.
-        have: Identity,
-        /// Whose the store is.
-        want: Identity,
-    },
-    /// The clocks make no sense together.
-    #[error("the timing is not usable: {0}")]
-    Timing(String),
-    /// openraft refused what it found.
-    #[error("consensus does not start: {0}")]
-    Consensus(String),
-}
-
-/// Why the cluster was not initialised.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    /// This node has a log or a vote already.
-    #[error("this node already takes part in a cluster")]
-    AlreadyDone,
-    /// The members do not name this node.
-    #[error("node {0} must be one of the first members")]
-    NotAMember(NodeId),
-    /// Consensus stopped.
-    #[error("consensus stopped: {0}")]
-    Fatal(String),
-}
-
-/// This node is not the leader, or cannot show that it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not the leader{}", .leader.as_ref().map(|(id, m)| format!("; node {id} at {} may be", m.address)).unwrap_or_default())]
-pub struct NotLeader {
-    /// Who may be.
-    pub leader: Option<(NodeId, Member)>,
-}
-
-/// Why a command has no response.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// It was not proposed: this node does not lead in that term.
-    #[error("not the leader of that term{}", .leader.as_ref().map(|(id, m)| format!("; node {id} at {} may lead", m.address)).unwrap_or_default())]
-    NotLeader {
-        /// Who may lead.
-        leader: Option<(NodeId, Member)>,
-    },
-    /// It may or may not be committed, now or later: the state will tell.
-    #[error("the outcome is unknown: {0}")]
-    Unknown(String),
-    /// It was not proposed: it is too long.
-    #[error("the command is {length} bytes long, {max} are possible")]
-    TooLong {
-        /// Its length.
-        length: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Consensus stopped on this node, and so must the node.
-    #[error("consensus stopped: {0}")]
-    Fatal(String),
-}
-
-/// Why the members did not change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MemberError {
-    /// Only the leader changes members.
-    #[error(transparent)]
-    NotLeader(#[from] NotLeader),
-    /// The change makes no sense as things are.
-    #[error("{0}")]
-    Refused(String),
-    /// The learner lacks too much of the log to vote.
-    #[error("node {id} has not caught up: it holds {matched:?} of {last:?}")]
-    Behind {
-        /// The learner.
-        id: NodeId,
-        /// The last entry it is known to hold.
-        matched: Option<u64>,
-        /// The leader's last entry.
-        last: Option<u64>,
-    },
-    /// It may or may not have happened: the status will tell.
-    #[error("the outcome is unknown: {0}")]
-    Unknown(String),
-    /// Consensus stopped on this node.
-    #[error("consensus stopped: {0}")]
-    Fatal(String),
-}
-
-/// Waiting for an entry to be applied took too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("entry {wanted} is not applied yet; {applied} is")]
-pub struct NotApplied {
-    /// What was waited for.
-    pub wanted: u64,
-    /// What is applied.
-    pub applied: u64,
 }
 
 /// Proof that this node led at some instant of the call.
@@ -283,6 +170,7 @@ struct Node {
     machine: Machine,
     peers: Peers,
     leadership: watch::Receiver<Leadership>,
+    released: CancellationToken,
 }
 
 impl Raft {
@@ -307,11 +195,21 @@ impl Raft {
         if certificate != want {
             return Err(StartError::OtherIdentity { have: certificate, want });
         }
+        let released = log.released();
         let peers = Peers::new(options.tls, options.timing, options.routes);
         let inner = Inner::new(node, Arc::new(config), Network(peers.clone()), log, machine.clone()).await;
         let inner = inner.map_err(|e| StartError::Consensus(e.to_string()))?;
         let leadership = watch_leadership(node, &inner);
-        Ok(Self(Arc::new(Node { id: node, cluster, timing: options.timing, inner, machine, peers, leadership })))
+        Ok(Self(Arc::new(Node {
+            id: node,
+            cluster,
+            timing: options.timing,
+            inner,
+            machine,
+            peers,
+            leadership,
+            released,
+        })))
     }
 
     /// This node's cluster.
@@ -435,82 +333,13 @@ impl Raft {
         self.0.inner.metrics().borrow_watched().membership_config.get_node(&id).cloned()
     }
 
-    /// Adds a node that learns the log and does not vote.
-    pub async fn add_learner(&self, id: NodeId, member: Member) -> Result<(), MemberError> {
-        if self.member(id).is_some() {
-            return Err(MemberError::Refused(format!("node {id} is a member already; ids are never used again")));
-        }
-        self.changing(self.0.inner.add_learner(id, member, false)).await
-    }
-
-    /// Lets a learner vote, once it holds nearly all of the log.
-    pub async fn promote(&self, id: NodeId) -> Result<(), MemberError> {
-        self.caught_up(id)?;
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        self.changing(self.0.inner.change_membership(change, true)).await
-    }
-
-    /// Removes a member for good.
-    pub async fn remove(&self, id: NodeId) -> Result<(), MemberError> {
-        let ids = BTreeSet::from([id]);
-        let change = match self.voters()?.contains(&id) {
-            true => ChangeMembers::RemoveVoters(ids),
-            false => ChangeMembers::RemoveNodes(ids),
-        };
-        if self.member(id).is_none() {
-            return Err(MemberError::Refused(format!("node {id} is not a member")));
-        }
-        self.changing(self.0.inner.change_membership(change, false)).await
-    }
-
-    /// Puts the node `id` into the place of the voter `old`: it learns, and when it has caught up, both change in one step.
-    ///
-    /// May be called again, if the node needed longer than `timeout` to catch up.
-    pub async fn replace(&self, old: NodeId, id: NodeId, member: Member, timeout: Duration) -> Result<(), MemberError> {
-        let mut voters = self.voters()?;
-        if !voters.remove(&old) {
-            return Err(MemberError::Refused(format!("node {old} is not a voter")));
-        }
-        match self.member(id) {
-            None => self.add_learner(id, member).await?,
-            Some(known) if known == member && !voters.contains(&id) => {}
-            Some(_) => return Err(MemberError::Refused(format!("node {id} is a member already, and another one"))),
-        }
-        let mut metrics = self.0.inner.metrics();
-        let progress = async {
-            while self.caught_up(id).is_err() {
-                if metrics.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
-        if tokio::time::timeout(timeout, progress).await.is_err() {
-            self.caught_up(id)?;
-        }
-        voters.insert(id);
-        self.changing(self.0.inner.change_membership(ChangeMembers::ReplaceAllVoters(voters), false)).await
-    }
-
-    /// Asks the voter `to` to take over, and waits until it leads.
-    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), MemberError> {
-        if !self.voters()?.contains(&to) {
-            return Err(MemberError::Refused(format!("node {to} is not a voter")));
-        }
-        let trigger = self.0.inner.trigger();
-        trigger.transfer_leader(to).await.map_err(|e| MemberError::Fatal(e.to_string()))?;
-        let mut leadership = self.leadership();
-        let led = leadership.wait_for(|l| l.leader.as_ref().is_some_and(|(id, _)| *id == to));
-        match tokio::time::timeout(self.0.timing.election_max * 2, led).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(MemberError::Fatal("it ended".to_owned())),
-            Err(_) => Err(MemberError::Unknown(format!("node {to} does not lead yet"))),
-        }
-    }
-
-    /// Stops taking part; what was acknowledged is on disk. The store is free once every clone is gone.
+    /// Stops taking part, and returns when the store may be opened by another process.
     pub async fn shutdown(&self) {
         if let Err(e) = self.0.inner.shutdown().await {
             tracing::warn!(why = %e, "consensus did not end cleanly");
+        }
+        if tokio::time::timeout(RELEASE, self.0.released.cancelled()).await.is_err() {
+            tracing::warn!("the store is still in use");
         }
     }
 
@@ -528,49 +357,10 @@ impl Raft {
         &self.0.inner
     }
 
+    /// The last committed entry that this node knows of.
     pub(crate) fn committed(&self) -> Option<LogId> {
-        self.0.inner.metrics().borrow_watched().local_committed
-    }
-
-    /// The voters, if this node may be the leader.
-    fn voters(&self) -> Result<BTreeSet<NodeId>, MemberError> {
-        let leadership = self.leadership().borrow().clone();
-        if !leadership.mine {
-            return Err(NotLeader { leader: leadership.leader }.into());
-        }
-        Ok(self.0.inner.metrics().borrow_watched().membership_config.voter_ids().collect())
-    }
-
-    fn caught_up(&self, id: NodeId) -> Result<(), MemberError> {
-        self.voters()?;
-        let status = self.status();
-        let Some(member) = status.members.iter().find(|m| m.id == id) else {
-            return Err(MemberError::Refused(format!("node {id} is not a member: add it as a learner first")));
-        };
-        // What a snapshot and one more batch would bring is no reason to wait.
-        let last = status.last_log.unwrap_or(0);
-        match member.matched {
-            Some(matched) if matched + BATCH >= last => Ok(()),
-            matched => Err(MemberError::Behind { id, matched, last: status.last_log }),
-        }
-    }
-
-    async fn changing<T>(
-        &self,
-        change: impl Future<Output = Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>>,
-    ) -> Result<(), MemberError> {
-        match tokio::time::timeout(self.0.timing.election_max * 4, change).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-                Err(NotLeader { leader: leader(to) }.into())
-            }
-            Ok(Err(RaftError::APIError(e @ ClientWriteError::LogEntryDiscarded(_)))) => {
-                Err(MemberError::Unknown(e.to_string()))
-            }
-            Ok(Err(RaftError::APIError(e))) => Err(MemberError::Refused(e.to_string())),
-            Ok(Err(RaftError::Fatal(e))) => Err(MemberError::Fatal(e.to_string())),
-            Err(_) => Err(MemberError::Unknown("no quorum answered in time".to_owned())),
-        }
+        let metrics = self.0.inner.metrics().borrow_watched().clone();
+        metrics.local_committed
     }
 }
 

@@ -112,7 +112,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             let sent = waiting.clone();
             let requests = input.map(move |request| {
                 sent.push();
-                wire::append_request_to(request)
+                wire::append_request_to(&request)
             });
             let mut client = self.client()?;
             let answers = within(patience, client.stream_append(Request::new(requests))).await.map_err(from_status)?;

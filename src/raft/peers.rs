@@ -96,7 +96,6 @@ impl Peers {
     }
 
     /// A client on the kept connection.
-    #[expect(clippy::result_large_err, reason = "tonic's calls return its Status")]
     pub(crate) fn client(&self, id: NodeId, member: &Member) -> Result<PeerServiceClient<Channel>, Status> {
         let address = self.0.routes.get(&id).unwrap_or(&member.address);
         let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);

@@ -57,7 +57,6 @@ impl<H: PeerHandler> PeerServer<H> {
     }
 
     /// The calling node.
-    #[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
     fn caller<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
         match identity_of(request)? {
             Identity::Node { cluster, id } if cluster == *self.raft.cluster() => Ok(id),
@@ -66,7 +65,6 @@ impl<H: PeerHandler> PeerServer<H> {
     }
 
     /// The calling node, which the membership must name: only where this node's membership is sure to be current.
-    #[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
     fn member<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
         let id = self.caller(request)?;
         if self.raft.member(id).is_some() {
@@ -77,15 +75,14 @@ impl<H: PeerHandler> PeerServer<H> {
     }
 }
 
-fn invalid(error: WireError) -> Status {
-    Status::invalid_argument(error.to_string())
+fn invalid(error: impl Into<WireError>) -> Status {
+    Status::invalid_argument(error.into().to_string())
 }
 
 fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("this node's consensus stopped: {error}"))
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers return its Status")]
 fn speaks_for_itself(caller: NodeId, vote: &Vote) -> Result<(), Status> {
     if vote.leader_id.voted_for == caller {
         Ok(())
@@ -125,7 +122,7 @@ impl<H: PeerHandler> PeerService for PeerServer<H> {
             },
         );
         let answers = self.raft.inner().stream_append(requests).map(|answer| match answer {
-            Ok(result) => Ok(wire::append_result_to(result)),
+            Ok(result) => Ok(wire::append_result_to(&result)),
             Err(fatal) => Err(stopped(fatal)),
         });
         let refusal = futures::stream::once(refusal).filter_map(|r| async move { r.ok().map(Err) });
@@ -176,7 +173,7 @@ impl<H: PeerHandler> PeerService for PeerServer<H> {
         let rpc = wire::transfer_request_from(request.into_inner()).map_err(invalid)?;
         speaks_for_itself(caller, rpc.from_leader())?;
         let answer = self.raft.inner().handle_transfer_leader(rpc).await.map_err(stopped)?;
-        Ok(Response::new(wire::transfer_result_to(answer)))
+        Ok(Response::new(wire::transfer_result_to(&answer)))
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Result<Response<pb::ReportResponse>, Status> {

@@ -34,7 +34,7 @@ pub enum WireError {
     },
 }
 
-fn invalid(field: &'static str, why: impl ToString) -> WireError {
+fn invalid(field: &'static str, why: impl std::fmt::Display) -> WireError {
     WireError::Invalid { field, why: why.to_string() }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn entry_from(entry: pb::Entry) -> Result<Entry, WireError> {
     Ok(Entry { log_id, payload })
 }
 
-pub(crate) fn append_request_to(request: AppendEntriesRequest<TypeConfig>) -> pb::AppendEntriesRequest {
+pub(crate) fn append_request_to(request: &AppendEntriesRequest<TypeConfig>) -> pb::AppendEntriesRequest {
     pb::AppendEntriesRequest {
         vote: Some(vote_to(&request.vote)),
         prev: request.prev_log_id.map(log_id_to),
@@ -159,12 +159,12 @@ pub(crate) fn append_request_from(
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit: request.committed.map(log_id_from) })
 }
 
-pub(crate) fn append_result_to(result: AppendResult) -> pb::AppendEntriesResponse {
+pub(crate) fn append_result_to(result: &AppendResult) -> pb::AppendEntriesResponse {
     use pb::append_entries_response::Result as R;
     let result = match result {
         Ok(last) => R::Matched(pb::Matched { last: last.map(log_id_to) }),
-        Err(StreamAppendError::Conflict(id)) => R::Conflict(log_id_to(id)),
-        Err(StreamAppendError::HigherVote(vote)) => R::HigherVote(vote_to(&vote)),
+        Err(StreamAppendError::Conflict(id)) => R::Conflict(log_id_to(*id)),
+        Err(StreamAppendError::HigherVote(vote)) => R::HigherVote(vote_to(vote)),
     };
     pb::AppendEntriesResponse { result: Some(result) }
 }
@@ -219,12 +219,12 @@ pub(crate) fn transfer_request_from(
     Ok(TransferLeaderRequest::new(from, request.to, request.last.map(log_id_from)))
 }
 
-pub(crate) fn transfer_result_to(result: TransferResult) -> pb::TransferLeaderResponse {
+pub(crate) fn transfer_result_to(result: &TransferResult) -> pb::TransferLeaderResponse {
     use pb::transfer_leader_response::Result as R;
     let result = match result {
         Ok(()) => R::Accepted(pb::Blank {}),
         Err(TransferLeaderError::VoteChanged { expected, actual }) => {
-            R::VoteChanged(pb::VoteChanged { expected: Some(vote_to(&expected)), actual: Some(vote_to(&actual)) })
+            R::VoteChanged(pb::VoteChanged { expected: Some(vote_to(expected)), actual: Some(vote_to(actual)) })
         }
         Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
             R::LogNotFlushed(pb::LogNotFlushed { expected: expected.map(log_id_to), actual: actual.map(log_id_to) })

@@ -4,17 +4,21 @@ mod damage;
 mod power;
 mod suite;
 
-use std::{ops::Deref, path::Path};
+use std::{
+    fs::{self, OpenOptions},
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 use openraft::{
     EntryPayload,
     storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt},
 };
 
-use super::*;
+use super::{dir::IDENTITY, *};
 use crate::{
     core::{
-        names::LogTime,
+        names::{ClusterId, LogTime},
         state::{Action, Command},
     },
     raft::types::{Logged, TypeConfig, log_id},

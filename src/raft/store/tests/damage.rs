@@ -105,13 +105,8 @@ async fn a_lost_or_foreign_entry_is_named() {
         engine.remove(index, Some(index + 1)).unwrap();
         if let Some(entry) = &replacement {
             // With a good checksum, and the right hash before it: another history.
-            let before = match index {
-                0 => NO_HASH,
-                _ => {
-                    let record = engine.get(index - 1).unwrap().unwrap();
-                    LogStore::decode(index - 1, &record).unwrap().1
-                }
-            };
+            let record = engine.get(index - 1).unwrap().unwrap();
+            let before = LogStore::decode(index - 1, &record).unwrap().1;
             let body = wire::entry_to(entry).encode_to_vec();
             engine.insert(&[(index, format::record(index, &before, &body))]).unwrap();
         }
