@@ -73,9 +73,9 @@ pub enum RunError {
         /// Its file.
         path: PathBuf,
         /// Whose it is.
-        found: Identity,
+        found: Box<Identity>,
         /// Who the configuration says this is.
-        wanted: Identity,
+        wanted: Box<Identity>,
     },
     /// Providers that cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -199,7 +199,10 @@ fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
     let path = || files.certificate.clone();
     let found = tls.identity().map_err(|error| RunError::Certificate { path: path(), error })?;
     let wanted = Identity::Node { cluster: config.node.cluster.clone(), id: config.node.id };
-    if found == wanted { Ok(tls) } else { Err(RunError::OtherCertificate { path: path(), found, wanted }) }
+    if found == wanted {
+        return Ok(tls);
+    }
+    Err(RunError::OtherCertificate { path: path(), found: Box::new(found), wanted: Box::new(wanted) })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
