@@ -47,11 +47,13 @@ async fn a_late_write_is_refused(server: DnsServer, fate: Fate) {
     until("a successor ends epoch 2", SOON, || {
         let got = others(&["--timeout", "3s", "verdict", "get", "app"]);
         let app = &got.json["verdict"];
-        (got.exit == 0 && app["phase"] == "serving" && app["epoch"] == 2 && app["active_region"] == "east").then_some(())
+        (got.exit == 0 && app["phase"] == "serving" && app["epoch"] == 2 && app["active_region"] == "east")
+            .then_some(())
     });
     watch.until(EAST, SOON);
     until("the service moves back under epoch 3", SOON, || {
-        let back = ["switch", "start", "app", "--to", "west", "--override", "cooldown", "--expected-epoch", "2", "--wait=10s"];
+        let back =
+            ["switch", "start", "app", "--to", "west", "--override", "cooldown", "--expected-epoch", "2", "--wait=10s"];
         let back = others(&back);
         assert!([0, 3, 5].contains(&back.exit), "{back:?}");
         (back.exit == 0).then(|| assert_eq!(back.json["epoch"], 3))

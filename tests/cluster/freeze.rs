@@ -29,7 +29,11 @@ async fn a_frozen_service_stays_and_says_so() {
                 && said.contains(&format!("3 of 3 sites say {active} is down")))
             .then_some(explained.json)
         });
-        assert_eq!((&explained["due"], &explained["due_in_ms"]), (&false.into(), &serde_json::Value::Null), "{explained}");
+        assert_eq!(
+            (&explained["due"], &explained["due_in_ms"]),
+            (&false.into(), &serde_json::Value::Null),
+            "{explained}"
+        );
         let before = explained["verdict"]["epoch"].as_u64().unwrap();
         let held = Instant::now();
         while held.elapsed() < Duration::from_secs(2) {

@@ -34,6 +34,7 @@ impl World {
             netns: Some(net.space(site)),
             provider: rfc2136(server.address(), server.address()),
             controls: controls.iter().map(|control| as_control(control)).collect(),
+            timing: crate::cluster::BRISK,
         };
         let cluster = Cluster::start((1..=3).map(place).collect());
         cluster.apply(&regions.service(POLICY));
@@ -72,7 +73,10 @@ async fn one_site_that_cannot_reach_a_region_moves_nothing() {
     let explained = until("one site says that west is down", SOON, || {
         world.explain().filter(|explained| opinion(explained, 0, site)["opinion"] == "down")
     });
-    assert!(explained["conclusion"].as_str().unwrap().contains("1 of 3 sites say west is down, 2 needed"), "{explained}");
+    assert!(
+        explained["conclusion"].as_str().unwrap().contains("1 of 3 sites say west is down, 2 needed"),
+        "{explained}"
+    );
     assert_eq!((&explained["due"], &explained["verdict"]["regions"][0]["sites_up"]), (&false.into(), &2.into()));
     stays(&world, Duration::from_secs(4));
 

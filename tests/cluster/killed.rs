@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use crate::{
     cluster::{Cluster, EAST, SOON, WEST, ZONE, until},
     dns_server::DnsServer,
-    stage::{INTERVAL, Health, POLICY, Region, Regions, Watch},
+    stage::{Health, INTERVAL, POLICY, Region, Regions, Watch},
 };
 
 const ROUNDS: u64 = 5;

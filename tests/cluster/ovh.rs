@@ -41,9 +41,8 @@ async fn at_ovh_when_a_refresh_fails() {
         fake.fail_next("POST", "/refresh", error);
     }
     let died = regions.west.set(Health::BlackHole);
-    let trouble = until("the failing refresh is reported", SOON, || {
-        cluster.app()?["trouble"].as_str().map(str::to_owned)
-    });
+    let trouble =
+        until("the failing refresh is reported", SOON, || cluster.app()?["trouble"].as_str().map(str::to_owned));
     assert!(trouble.contains("refresh"), "{trouble}");
     let moved = watch.until(EAST, SOON);
     println!("MEASURED OVH, refresh failing 4 times: outage to dig {} ms", moved.duration_since(died).as_millis());
@@ -58,7 +57,8 @@ async fn at_ovh_when_a_refresh_fails() {
     assert_eq!(dns_server::dig(fake.dns, RECORD, "A"), [WEST]);
     assert_eq!(watch.end(), [WEST, EAST, WEST]);
     for set in fake.publications() {
-        let values: Vec<_> = set.iter().filter(|record| record.field_type == "A").map(|record| &*record.target).collect();
+        let values: Vec<_> =
+            set.iter().filter(|record| record.field_type == "A").map(|record| &*record.target).collect();
         assert!(values.is_empty() || values == [WEST] || values == [EAST], "published half done: {values:?}");
     }
     std::thread::sleep(Duration::from_secs(6));

@@ -17,8 +17,7 @@ async fn every_node_reads_what_was_written_and_admits_when_it_cannot() {
 
     // What one node acknowledged, every node shows at once.
     for (round, (writer, to)) in [(1, "east"), (2, "west"), (3, "east")].into_iter().enumerate() {
-        let started =
-            cluster.at(writer, &["switch", "start", "app", "--to", to, "--override", "cooldown"]).ok();
+        let started = cluster.at(writer, &["switch", "start", "app", "--to", to, "--override", "cooldown"]).ok();
         let epoch = started["epoch"].as_u64().unwrap();
         assert_eq!(epoch, round as u64 + 2);
         for reader in 1..=3 {
@@ -43,7 +42,11 @@ async fn every_node_reads_what_was_written_and_admits_when_it_cannot() {
             let answer = cluster.at(alone, &command);
             let took = answer.took;
             let error = answer.refused(5);
-            println!("MEASURED node alone (leader: {}): {command:?} refused after {} ms", alone == leader, took.as_millis());
+            println!(
+                "MEASURED node alone (leader: {}): {command:?} refused after {} ms",
+                alone == leader,
+                took.as_millis()
+            );
             assert!(took < Duration::from_secs(10), "{took:?}: {error}");
             assert!(!error["message"].as_str().unwrap_or_default().is_empty(), "{error}");
         }

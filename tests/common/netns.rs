@@ -35,8 +35,11 @@ impl Net {
         // Interface names hold 15 characters; two test processes at once get other numbers and other addresses.
         let tag = format!("{:x}{number:x}", pid % 0x10_0000);
         let [low, high, ..] = pid.to_le_bytes();
-        let mut net =
-            Self { bridge: format!("qb{tag}"), spaces: vec![], prefix: [10, 64 + (high & 0x3f), low.wrapping_add(number)] };
+        let mut net = Self {
+            bridge: format!("qb{tag}"),
+            spaces: vec![],
+            prefix: [10, 64 + (high & 0x3f), low.wrapping_add(number)],
+        };
         match net.raise(&tag, sites) {
             Ok(()) => Some(net),
             Err(why) => {
