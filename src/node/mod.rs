@@ -202,7 +202,7 @@ fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
     if found == wanted {
         return Ok(tls);
     }
-    Err(RunError::OtherCertificate { path: path(), found: Box::new(found), wanted: Box::new(wanted) })
+    Err(RunError::OtherCertificate { path: path(), found: found.into(), wanted: wanted.into() })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

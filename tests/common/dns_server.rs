@@ -45,6 +45,7 @@ impl Kind {
 pub struct DnsServer {
     pub kind: Kind,
     pub port: u16,
+    ip: Ipv4Addr,
     child: Child,
     dir: TempDir,
 }
@@ -73,21 +74,28 @@ impl DnsServer {
     /// Starts BIND; `None` when it is not installed and skipping is allowed.
     pub fn bind(zone: &str, hosts: &[&str]) -> Option<Self> {
         (available("named", "bind9") && available("dig", "bind9-dnsutils"))
-            .then(|| Self::start(Kind::Bind, zone, hosts))
+            .then(|| Self::start(Kind::Bind, Ipv4Addr::LOCALHOST, zone, hosts))
+    }
+
+    /// Starts BIND on an address other than loopback, for clients in namespaces of their own.
+    pub fn bind_on(ip: Ipv4Addr, zone: &str, hosts: &[&str]) -> Option<Self> {
+        (available("named", "bind9") && available("dig", "bind9-dnsutils"))
+            .then(|| Self::start(Kind::Bind, ip, zone, hosts))
     }
 
     /// Starts Knot; `None` when it is not installed and skipping is allowed.
     pub fn knot(zone: &str, hosts: &[&str]) -> Option<Self> {
-        (available("knotd", "knot") && available("dig", "bind9-dnsutils")).then(|| Self::start(Kind::Knot, zone, hosts))
+        (available("knotd", "knot") && available("dig", "bind9-dnsutils"))
+            .then(|| Self::start(Kind::Knot, Ipv4Addr::LOCALHOST, zone, hosts))
     }
 
-    fn start(kind: Kind, zone: &str, hosts: &[&str]) -> Self {
+    fn start(kind: Kind, ip: Ipv4Addr, zone: &str, hosts: &[&str]) -> Self {
         // A port that was free a moment ago may be taken by now: then another one is tried.
         for _ in 0..5 {
-            let port = free_port();
+            let port = free_port_on(ip);
             let dir = tempfile::Builder::new().prefix("quorate-dns-").tempdir().expect("a temporary directory");
-            let child = launch(kind, dir.path(), port, zone, hosts);
-            let mut server = Self { kind, port, child, dir };
+            let child = launch(kind, dir.path(), (ip, port).into(), zone, hosts);
+            let mut server = Self { kind, port, ip, child, dir };
             if server.wait_until_it_answers(zone) {
                 return server;
             }
@@ -111,7 +119,7 @@ impl DnsServer {
     }
 
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (self.ip, self.port).into()
     }
 
     /// What the server wrote to its log.
@@ -141,10 +149,15 @@ pub fn dig(server: SocketAddr, name: &str, rtype: &str) -> Vec<String> {
 
 /// A port that is free for both TCP and UDP on 127.0.0.1.
 pub fn free_port() -> u16 {
+    free_port_on(Ipv4Addr::LOCALHOST)
+}
+
+/// The same on another address of this machine.
+pub fn free_port_on(ip: Ipv4Addr) -> u16 {
     for _ in 0..100 {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a TCP port");
+        let tcp = TcpListener::bind((ip, 0)).expect("a TCP port");
         let port = tcp.local_addr().expect("its address").port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if UdpSocket::bind((ip, port)).is_ok() {
             return port;
         }
     }
@@ -162,13 +175,13 @@ fn zone_file(zone: &str) -> String {
     )
 }
 
-fn launch(kind: Kind, dir: &Path, port: u16, zone: &str, hosts: &[&str]) -> Child {
+fn launch(kind: Kind, dir: &Path, address: SocketAddr, zone: &str, hosts: &[&str]) -> Child {
     let dir_text = dir.display();
     fs::write(dir.join("zone.db"), zone_file(zone)).expect("the zone file");
     let conf = dir.join("conf");
     let text = match kind {
-        Kind::Bind => bind_conf(&dir_text.to_string(), port, zone, hosts),
-        Kind::Knot => knot_conf(&dir_text.to_string(), port, zone, hosts),
+        Kind::Bind => bind_conf(&dir_text.to_string(), address, zone, hosts),
+        Kind::Knot => knot_conf(&dir_text.to_string(), address, zone, hosts),
     };
     fs::write(&conf, text).expect("the configuration");
     let log = fs::File::create(dir.join("log")).expect("the log");
@@ -189,7 +202,8 @@ fn launch(kind: Kind, dir: &Path, port: u16, zone: &str, hosts: &[&str]) -> Chil
         .expect("the server to start")
 }
 
-fn bind_conf(dir: &str, port: u16, zone: &str, hosts: &[&str]) -> String {
+fn bind_conf(dir: &str, address: SocketAddr, zone: &str, hosts: &[&str]) -> String {
+    let (ip, port) = (address.ip(), address.port());
     let keys: String = [(KEY_NAME, "hmac-sha256"), (KEY_512, "hmac-sha512"), (POWERLESS_KEY, "hmac-sha256")]
         .map(|(name, algorithm)| format!("key \"{name}\" {{ algorithm {algorithm}; secret \"{SECRET}\"; }};\n"))
         .concat();
@@ -201,7 +215,7 @@ fn bind_conf(dir: &str, port: u16, zone: &str, hosts: &[&str]) -> String {
         })
         .collect();
     format!(
-        "options {{ directory \"{dir}\"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
+        "options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n\
          pid-file \"{dir}/pid\"; session-keyfile \"{dir}/session.key\"; managed-keys-directory \"{dir}\";\n\
          recursion no; dnssec-validation no; notify no; allow-transfer {{ none; }}; }};\n\
          controls {{ }};\n{keys}\
@@ -210,13 +224,14 @@ fn bind_conf(dir: &str, port: u16, zone: &str, hosts: &[&str]) -> String {
     )
 }
 
-fn knot_conf(dir: &str, port: u16, zone: &str, hosts: &[&str]) -> String {
+fn knot_conf(dir: &str, address: SocketAddr, zone: &str, hosts: &[&str]) -> String {
+    let (ip, port) = (address.ip(), address.port());
     let keys: String = [(KEY_NAME, "hmac-sha256"), (KEY_512, "hmac-sha512"), (POWERLESS_KEY, "hmac-sha256")]
         .map(|(name, algorithm)| format!("  - id: {name}\n    algorithm: {algorithm}\n    secret: {SECRET}\n"))
         .concat();
     let names: Vec<String> = hosts.iter().flat_map(|host| [(*host).to_owned(), format!("_quorate.{host}")]).collect();
     format!(
-        "server:\n    rundir: \"{dir}\"\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    tcp-workers: 2\n    background-workers: 1\n\
+        "server:\n    rundir: \"{dir}\"\n    listen: {ip}@{port}\n    udp-workers: 1\n    tcp-workers: 2\n    background-workers: 1\n\
          log:\n  - target: stderr\n    any: info\n\
          database:\n    storage: \"{dir}\"\n    journal-db-max-size: 16M\n    kasp-db-max-size: 16M\n    timer-db-max-size: 16M\n    catalog-db-max-size: 16M\n\
          key:\n{keys}\

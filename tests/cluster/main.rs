@@ -1,0 +1,27 @@
+//! The main job end to end: real nodes, real DNS servers, real outages, and only the public tools to see and steer them.
+//!
+//! Each test has a cluster of its own. What is concluded about the record is concluded from `dig` at the DNS server, what is
+//! concluded about the cluster from `quoratectl`.
+
+#[path = "../common/cluster.rs"]
+mod cluster;
+#[path = "../common/dns_server.rs"]
+mod dns_server;
+#[path = "../common/fake_ovh/mod.rs"]
+mod fake_ovh;
+#[path = "../common/hold_proxy.rs"]
+mod hold_proxy;
+#[path = "../common/netns.rs"]
+mod netns;
+#[path = "../common/seat.rs"]
+mod seat;
+
+mod delayed;
+mod failover;
+mod freeze;
+mod isolation;
+mod killed;
+mod members;
+mod ovh;
+mod reads;
+mod stage;
