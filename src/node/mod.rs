@@ -178,7 +178,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
     let ended = tokio::select! {
         () = shutdown => Ok(()),
-        fatal = fatal(&raft) => Err(RunError::Consensus(fatal)),
+        why = raft.stopped() => Err(RunError::Consensus(why)),
         served = serving => served.map_err(|error| RunError::Serve(error.to_string())),
         Some(task) = tasks.join_next() => Err(RunError::Consensus(format!("a task ended: {task:?}"))),
     };
@@ -202,7 +202,7 @@ fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
     if found == wanted {
         return Ok(tls);
     }
-    Err(RunError::OtherCertificate { path: path(), found: found.into(), wanted: wanted.into() })
+    Err(RunError::OtherCertificate { path: path(), found: Box::new(found), wanted: Box::new(wanted) })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
@@ -300,16 +300,6 @@ async fn tell_health(node: Arc<Node>, health: tonic_health::server::HealthReport
         if leadership.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// Resolves with the reason when consensus stopped on this node.
-async fn fatal(raft: &Raft) -> String {
-    loop {
-        if let Some(why) = raft.status().fatal {
-            return why;
-        }
-        sleep(Duration::from_secs(1)).await;
     }
 }
 
