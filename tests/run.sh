@@ -42,7 +42,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The servers of Debian live where an unprivileged PATH may not look.
 export PATH="$PATH:/usr/sbin:/sbin" CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
-# The names in the [[test]] or [[example]] tables of Cargo.toml.
+# The names in the [[test]], [[bench]] or [[example]] tables of Cargo.toml.
 names_of() {
     awk -v table="[[$1]]" '
         /^\[/ { inside = ($0 == table) }
@@ -51,7 +51,7 @@ names_of() {
 }
 
 mapfile -t all_parts < <(printf 'unit\ndoc\n'; names_of test)
-mapfile -t all_benches < <(names_of example)
+mapfile -t all_benches < <(names_of bench; names_of example)
 
 wrong_usage() {
     printf 'tests/run.sh: %s\nTry: tests/run.sh --help\n' "$1" >&2
@@ -269,10 +269,11 @@ build() {
 }
 
 run_bench() {
-    local start=$SECONDS status=0
+    local start=$SECONDS status=0 command=(cargo run --release --example "$1")
+    [[ $1 == bench-* ]] || command=(cargo bench --bench "$1")
     echo "== bench $1"
     verbose=yes
-    logged "$logs/bench-$1.log" cargo run --release --example "$1" || status=$?
+    logged "$logs/$1.log" "${command[@]}" || status=$?
     row "${1#bench-}" $((status == 0)) $((status != 0)) 0 $((SECONDS - start))
 }
 

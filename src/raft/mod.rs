@@ -1,7 +1,7 @@
 //! Consensus: one replicated log of commands, the state that follows from it, and who may add to it.
 //!
 //! [`Raft`] is all that the rest of the crate sees. It never shows openraft's types, never decides by a metric, and never
-//! lets a leader of one term write in the name of another. See DESIGN §9 for what is on disk and §10 for the settings.
+//! lets a leader of one term write in the name of another. What is on disk, and why it can be trusted, is told in `store`.
 
 mod error;
 mod machine;

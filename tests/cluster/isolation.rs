@@ -33,7 +33,7 @@ impl World {
             ip: net.site(site),
             netns: Some(net.space(site)),
             provider: rfc2136(server.address(), server.address()),
-            controls: controls.iter().map(|control| as_control(control)).collect(),
+            controls: controls.iter().map(as_control).collect(),
             timing: crate::cluster::BRISK,
         };
         let cluster = Cluster::start((1..=3).map(place).collect());

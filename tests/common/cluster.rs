@@ -234,7 +234,7 @@ impl Cluster {
         // In a namespace of its own a node has all ports to itself.
         let port = if place.netns.is_some() { 7700 } else { dns_server::free_port_on(place.ip) };
         let grpc = (place.ip, port).into();
-        let site = SITES[(id as usize - 1) % SITES.len()];
+        let site = SITES[self.nodes.len() % SITES.len()];
         let node = Node { id, site, grpc, place, home, child: None };
         node.configure(&pki);
         let made = node.quorated("init");
