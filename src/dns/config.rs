@@ -1,7 +1,7 @@
 //! Builds the providers that a node is configured for.
 //!
 //! The node's configuration is parsed elsewhere; here are the plain values that it is parsed into. Credentials arrive as
-//! [`Secret`](super::secret::Secret)s: where they come from (environment, file, systemd credential) is not known here.
+//! [`Secret`](crate::secret::Secret)s: where they come from (environment, file, systemd credential) is not known here.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -15,13 +15,11 @@ use crate::{
     },
     dns::Grade,
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
-    raft::{self, InitError, MemberError},
+    raft::{self, InitError, MemberChange, MemberError},
 };
 
 /// How long a linearizable read may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(5);
-/// How long the new member of a replacement may take to catch up.
-const REPLACE: Duration = Duration::from_secs(60);
 /// How long a provider may take to answer when a service is applied.
 const PROVIDER_CHECK: Duration = Duration::from_secs(15);
 
@@ -99,7 +97,8 @@ impl Cluster for Node {
             voter: of.voter,
             leader: Some(of.id) == status.leader,
             matched_index: of.matched,
-            silent: of.silent_ms.map(Duration::from_millis),
+            // The leader does not hear from itself.
+            silent: of.silent_ms.filter(|_| of.id != self.raft.id()).map(Duration::from_millis),
         });
         Membership {
             cluster: self.raft.cluster().clone(),
@@ -124,32 +123,48 @@ impl Cluster for Node {
     }
 
     async fn add_member(&self, member: Member) -> Result<(), ClusterError> {
-        self.initialised()?;
-        self.raft.add_learner(member.id, plain(member)).await.map_err(|why| self.member_error(why))
+        self.change(MemberChange::Add(member.id, plain(member))).await
     }
 
     async fn promote_member(&self, id: NodeId) -> Result<(), ClusterError> {
         self.known(id)?;
-        self.raft.promote(id).await.map_err(|why| self.member_error(why))
+        self.change(MemberChange::Promote(id)).await
     }
 
     async fn remove_member(&self, id: NodeId) -> Result<(), ClusterError> {
         self.known(id)?;
-        self.raft.remove(id).await.map_err(|why| self.member_error(why))
+        self.change(MemberChange::Remove(id)).await
     }
 
     async fn replace_member(&self, old: NodeId, member: Member) -> Result<(), ClusterError> {
         self.known(old)?;
-        self.raft.replace(old, member.id, plain(member), REPLACE).await.map_err(|why| self.member_error(why))
+        self.change(MemberChange::Replace { old, id: member.id, member: plain(member) }).await
     }
 
     async fn transfer_leadership(&self, to: NodeId) -> Result<(), ClusterError> {
         self.known(to)?;
-        self.raft.transfer_leader(to).await.map_err(|why| self.member_error(why))
+        self.change(MemberChange::Transfer(to)).await?;
+        // The leader that was asked knows its successor before this node may have heard of it.
+        let mut leadership = self.raft.leadership();
+        let seen = leadership.wait_for(|now| now.leader.as_ref().is_some_and(|(id, _)| *id == to));
+        match timeout(CATCH_UP, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(ClusterError::OutcomeUnknown { after: CATCH_UP }),
+        }
     }
 }
 
 impl Node {
+    /// Has the leader change the membership, wherever it is.
+    async fn change(&self, change: MemberChange) -> Result<(), ClusterError> {
+        self.initialised()?;
+        let changed = self.change_members_at_leader(change).await.map_err(|why| match why {
+            Unreached::Unknown(_) => ClusterError::OutcomeUnknown { after: raft::CHANGE_DEADLINE },
+            not_sent @ Unreached::NotSent { .. } => self.unavailable(not_sent),
+        })?;
+        changed.map_err(|why| self.member_error(why))
+    }
+
     fn initialised(&self) -> Result<(), ClusterError> {
         let status = self.raft.status();
         if status.members.is_empty() { Err(ClusterError::NotInitialised) } else { Ok(()) }

@@ -73,9 +73,9 @@ pub enum RunError {
         /// Its file.
         path: PathBuf,
         /// Whose it is.
-        found: Identity,
+        found: Box<Identity>,
         /// Who the configuration says this is.
-        wanted: Identity,
+        wanted: Box<Identity>,
     },
     /// Providers that cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -178,7 +178,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
     let ended = tokio::select! {
         () = shutdown => Ok(()),
-        fatal = fatal(&raft) => Err(RunError::Consensus(fatal)),
+        why = raft.stopped() => Err(RunError::Consensus(why)),
         served = serving => served.map_err(|error| RunError::Serve(error.to_string())),
         Some(task) = tasks.join_next() => Err(RunError::Consensus(format!("a task ended: {task:?}"))),
     };
@@ -199,7 +199,10 @@ fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
     let path = || files.certificate.clone();
     let found = tls.identity().map_err(|error| RunError::Certificate { path: path(), error })?;
     let wanted = Identity::Node { cluster: config.node.cluster.clone(), id: config.node.id };
-    if found == wanted { Ok(tls) } else { Err(RunError::OtherCertificate { path: path(), found, wanted }) }
+    if found == wanted {
+        return Ok(tls);
+    }
+    Err(RunError::OtherCertificate { path: path(), found: Box::new(found), wanted: Box::new(wanted) })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
@@ -297,16 +300,6 @@ async fn tell_health(node: Arc<Node>, health: tonic_health::server::HealthReport
         if leadership.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// Resolves with the reason when consensus stopped on this node.
-async fn fatal(raft: &Raft) -> String {
-    loop {
-        if let Some(why) = raft.status().fatal {
-            return why;
-        }
-        sleep(Duration::from_secs(1)).await;
     }
 }
 

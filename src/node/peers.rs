@@ -14,7 +14,7 @@ use crate::{
         state::{Action, Position, Response},
     },
     leader::{Deposed, Office, ReportReply},
-    raft::{Member, PeerHandler, Raft, ReportAnswer},
+    raft::{CHANGE_DEADLINE, Member, MemberChange, MemberError, PeerHandler, Raft, ReportAnswer},
 };
 
 /// How often the way to the peers is tried, and how long it may take.
@@ -77,6 +77,16 @@ impl Node {
         })
     }
 
+    /// Has whoever leads change the membership.
+    pub(super) async fn change_members_at_leader(
+        &self,
+        change: MemberChange,
+    ) -> Result<Result<(), MemberError>, Unreached> {
+        let Some((id, member)) = self.other_leader() else { return Ok(self.raft.change(change).await) };
+        let answer = self.raft.peers().change_members(id, &member, &change, CHANGE_DEADLINE).await;
+        answer.map_err(|status| Unreached::Unknown(format!("node {id} at {}: {}", member.address, status.message())))
+    }
+
     /// An index that everything committed before this call lies at or below.
     pub(super) async fn read_index(&self) -> Result<u64, Unreached> {
         if self.raft.leadership().borrow().mine {
@@ -126,6 +136,11 @@ impl PeerHandler for Node {
         let office = self.office().ok_or_else(not_leading)?;
         tracing::debug!(from, ?action, "proposed through a peer");
         office.commit(action).await.map_err(|Deposed| Status::unknown("leadership was lost: the outcome is unknown"))
+    }
+
+    async fn change_members(&self, from: NodeId, change: MemberChange) -> Result<(), MemberError> {
+        tracing::info!(from, ?change, "a change of the membership through a peer");
+        self.raft.change(change).await
     }
 
     async fn read_index(&self, _: NodeId) -> Result<Position, Status> {

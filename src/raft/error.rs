@@ -1,5 +1,6 @@
 //! What can go wrong, one enum an operation.
 
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use super::{store::OpenError, types::Member};
@@ -58,7 +59,7 @@ pub enum InitError {
 }
 
 /// This node is not the leader, or cannot show that it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("not the leader{}", .leader.as_ref().map(|(id, m)| format!("; node {id} at {} may be", m.address)).unwrap_or_default())]
 pub struct NotLeader {
     /// Who may be.
@@ -91,7 +92,7 @@ pub enum ProposeError {
 }
 
 /// Why the members did not change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MemberError {
     /// Only the leader changes members.
     #[error(transparent)]

@@ -8,10 +8,50 @@ use openraft::{
     errors::{ClientWriteError, RaftError},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{BATCH, Member, MemberError, NotLeader, Raft, leader, types::TypeConfig};
 use crate::core::names::NodeId;
 
+/// A change of the membership, as it travels to the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberChange {
+    /// [`Raft::add_learner`]
+    Add(NodeId, Member),
+    /// [`Raft::promote`]
+    Promote(NodeId),
+    /// [`Raft::remove`]
+    Remove(NodeId),
+    /// [`Raft::replace`]
+    Replace {
+        /// The voter that goes.
+        old: NodeId,
+        /// The node that comes.
+        id: NodeId,
+        /// Where it is.
+        member: Member,
+    },
+    /// [`Raft::transfer_leader`]
+    Transfer(NodeId),
+}
+
+/// How long the new member of a replacement may take to catch up.
+const REPLACE: Duration = Duration::from_secs(45);
+/// How long any change may take: longer than a replacement and its two entries.
+pub const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
+
 impl Raft {
+    /// Makes a change; only the leader can.
+    pub async fn change(&self, change: MemberChange) -> Result<(), MemberError> {
+        match change {
+            MemberChange::Add(id, member) => self.add_learner(id, member).await,
+            MemberChange::Promote(id) => self.promote(id).await,
+            MemberChange::Remove(id) => self.remove(id).await,
+            MemberChange::Replace { old, id, member } => self.replace(old, id, member, REPLACE).await,
+            MemberChange::Transfer(to) => self.transfer_leader(to).await,
+        }
+    }
+
     /// Adds a node that learns the log and does not vote.
     pub async fn add_learner(&self, id: NodeId, member: Member) -> Result<(), MemberError> {
         if self.member(id).is_some() {

@@ -1,7 +1,7 @@
 //! Consensus: one replicated log of commands, the state that follows from it, and who may add to it.
 //!
 //! [`Raft`] is all that the rest of the crate sees. It never shows openraft's types, never decides by a metric, and never
-//! lets a leader of one term write in the name of another. See DESIGN §9 for what is on disk and §10 for the settings.
+//! lets a leader of one term write in the name of another. What is on disk, and why it can be trusted, is told in `store`.
 
 mod error;
 mod machine;
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     error::{InitError, MemberError, NotApplied, NotLeader, ProposeError, StartError},
+    members::{CHANGE_DEADLINE, MemberChange},
     peers::{Peers, ReportAnswer},
     server::PeerHandler,
     store::{CreateError, OpenError, create_store},
@@ -325,6 +326,20 @@ impl Raft {
             snapshot: metrics.snapshot.map(|id| id.index()),
             state_hash: (hashed_at.map(position), hash),
             fatal: metrics.running_state.err().map(|e| e.to_string()),
+        }
+    }
+
+    /// Returns when consensus stops by itself, with the reason (a full disk, say): the node must stop then. After
+    /// [`Raft::shutdown`] it returns too.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.0.inner.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "consensus ended".to_owned();
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Timing, types::Member, wire};
+use super::{MemberChange, MemberError, Timing, types::Member, wire};
 use crate::{
     core::{
         names::NodeId,
@@ -86,6 +86,24 @@ impl Peers {
         let answer = within(deadline, client.propose(Request::new(request))).await?;
         let response = wire::from_cbor("response", &answer.response).map_err(|e| Status::internal(e.to_string()))?;
         Ok((Position { term: answer.term, index: answer.index }, response))
+    }
+
+    /// Has the leader change the membership.
+    pub async fn change_members(
+        &self,
+        to: NodeId,
+        member: &Member,
+        change: &MemberChange,
+        deadline: Duration,
+    ) -> Result<Result<(), MemberError>, Status> {
+        let mut client = self.client(to, member)?;
+        let request = pb::ChangeMembersRequest { change: wire::to_cbor(change).into() };
+        let answer = within(deadline, client.change_members(Request::new(request))).await?;
+        if answer.refused.is_empty() {
+            return Ok(Ok(()));
+        }
+        let refused = wire::from_cbor("refused", &answer.refused).map_err(|e| Status::internal(e.to_string()))?;
+        Ok(Err(refused))
     }
 
     /// The leader's read index: what this node must have applied before it answers.

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Raft, machine,
+    MemberChange, MemberError, Raft, machine,
     peers::{MAX_MESSAGE, ReportAnswer},
     types::{Snapshot, TypeConfig, Vote},
     wire::{self, WireError},
@@ -39,6 +39,8 @@ pub trait PeerHandler: Send + Sync + 'static {
     async fn report(&self, from: NodeId, report: Report) -> Result<ReportAnswer, Status>;
     /// An action that a client of the node `from` wants.
     async fn propose(&self, from: NodeId, action: Action) -> Result<(Position, state::Response), Status>;
+    /// A change of the membership that a client of the node `from` wants.
+    async fn change_members(&self, from: NodeId, change: MemberChange) -> Result<(), MemberError>;
     /// The read index, confirmed by a quorum.
     async fn read_index(&self, from: NodeId) -> Result<Position, Status>;
 }
@@ -193,6 +195,19 @@ impl<H: PeerHandler> PeerService for PeerServer<H> {
         let (at, response) = self.handler.propose(caller, action).await?;
         let response = wire::to_cbor(&response).into();
         Ok(Response::new(pb::ProposeResponse { response, index: at.index, term: at.term }))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<pb::ChangeMembersRequest>,
+    ) -> Result<Response<pb::ChangeMembersResponse>, Status> {
+        let caller = self.member(&request)?;
+        let change = wire::from_cbor("change", &request.into_inner().change).map_err(invalid)?;
+        let refused = match self.handler.change_members(caller, change).await {
+            Ok(()) => Bytes::new(),
+            Err(why) => wire::to_cbor(&why).into(),
+        };
+        Ok(Response::new(pb::ChangeMembersResponse { refused }))
     }
 
     async fn read_index(

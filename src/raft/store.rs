@@ -284,10 +284,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        let (purged, base) = {
+        let (purged, base, end) = {
             let tail = self.tail();
-            (tail.purged, tail.base_hash)
+            (tail.purged, tail.base_hash, tail.end().0)
         };
+        if last_log_id >= end {
+            return Ok(());
+        }
         let (last, hash) = match last_log_id {
             Some(id) if Some(id) > purged => {
                 let (found, hash) = self.at(id.index())?;

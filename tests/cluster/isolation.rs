@@ -34,6 +34,7 @@ impl World {
             netns: Some(net.space(site)),
             provider: rfc2136(server.address(), server.address()),
             controls: controls.iter().map(as_control).collect(),
+            timing: crate::cluster::BRISK,
         };
         let cluster = Cluster::start((1..=3).map(place).collect());
         cluster.apply(&regions.service(POLICY));

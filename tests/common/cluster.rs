@@ -43,6 +43,8 @@ pub const EAST: &str = "192.0.2.20";
 /// What an election may take on a busy machine, and some more.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// Faster than the defaults, for tests that wait for elections.
+pub const BRISK: &str = "[timing]\nheartbeat = '150ms'\nelection = ['600ms', '1200ms']\nreport = '300ms'";
 const SITES: [&str; 5] = ["paris", "frankfurt", "dublin", "madrid", "oslo"];
 const LOG_TAIL: usize = 60;
 
@@ -57,12 +59,14 @@ pub struct Place {
     pub provider: String,
     /// `[[control]]` of its configuration.
     pub controls: String,
+    /// `[timing]` of its configuration.
+    pub timing: &'static str,
 }
 
 impl Place {
     /// On loopback, with this provider.
     pub fn local(provider: impl Into<String>) -> Self {
-        Self { ip: Ipv4Addr::LOCALHOST, netns: None, provider: provider.into(), controls: String::new() }
+        Self { ip: Ipv4Addr::LOCALHOST, netns: None, provider: provider.into(), controls: String::new(), timing: BRISK }
     }
 }
 
@@ -410,9 +414,8 @@ impl Node {
             "[node]\ncluster = '{CLUSTER}'\nid = {id}\nsite = '{site}'\ndata = '{home}/data'\nlisten = '{grpc}'\n\
              advertise = '{grpc}'\nhttp = 'off'\n\
              [tls]\nca = '{pki}/ca.crt'\ncertificate = '{pki}/node-{id}.crt'\nkey = '{pki}/node-{id}.key'\n\
-             [timing]\nheartbeat = '150ms'\nelection = ['600ms', '1200ms']\nreport = '300ms'\n\
-             {}{}",
-            self.place.provider, self.place.controls
+             {}\n{}{}",
+            self.place.timing, self.place.provider, self.place.controls
         );
         fs::write(self.home.join("node.toml"), text).expect("the configuration");
     }
@@ -447,6 +450,11 @@ impl Node {
     /// Whether it was started and not killed since.
     pub fn runs(&self) -> bool {
         self.child.is_some()
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Its process has ended by itself.

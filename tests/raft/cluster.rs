@@ -14,7 +14,7 @@ use quorate::{
         report::Report,
         state::{Action, Command, Position, Response},
     },
-    raft::{Member, Options, PeerHandler, Raft, ReportAnswer, Timing, create_store},
+    raft::{Member, MemberChange, MemberError, Options, PeerHandler, Raft, ReportAnswer, Timing, create_store},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -53,6 +53,10 @@ impl PeerHandler for Handler {
         let term = self.raft.leadership().borrow().term;
         let command = Command { at: LogTime(0), wall: 0, action };
         self.raft.propose(term, command).await.map_err(|e| Status::failed_precondition(e.to_string()))
+    }
+
+    async fn change_members(&self, _: NodeId, change: MemberChange) -> Result<(), MemberError> {
+        self.raft.change(change).await
     }
 
     async fn read_index(&self, _: NodeId) -> Result<Position, Status> {

@@ -30,6 +30,10 @@ async fn elects_replicates_and_survives_restarts() {
     let sites = cluster.nodes[&1].raft.with_state(|s| s.voters.clone());
     assert_eq!(sites.into_values().map(|s| s.to_string()).collect::<Vec<_>>(), ["site-1", "site-2", "site-3"]);
 
+    let stopped = tokio::spawn({
+        let raft = cluster.nodes[&1].raft.clone();
+        async move { raft.stopped().await }
+    });
     // Any order, the leader too: what was acknowledged stays.
     for id in ALL {
         cluster.stop(id).await;
@@ -39,6 +43,7 @@ async fn elects_replicates_and_survives_restarts() {
         cluster.start(id).await;
         cluster.agree(last).await;
     }
+    assert!(stopped.await.unwrap().contains("stopped"));
     // All at once.
     for id in ALL {
         cluster.stop(id).await;

@@ -169,6 +169,12 @@ impl Engine {
         if any { files::sync_dir(&self.blobs) } else { Ok(()) }
     }
 
+    /// As if the disk had refused a write.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
     fn db(&self) -> &sled::Db {
         self.db.as_ref().expect("it is taken only by `drop`")
     }

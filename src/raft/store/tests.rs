@@ -1,6 +1,8 @@
 //! The store against openraft's own suite, damage, kill -9, power cuts and a full disk.
 
+mod cost;
 mod damage;
+mod fixtures;
 mod power;
 mod suite;
 
@@ -176,4 +178,14 @@ impl OneshotPair for TypeConfig {
         use openraft::type_config::TypeConfigExt;
         TypeConfig::oneshot()
     }
+}
+
+#[tokio::test]
+async fn after_an_error_nothing_more_is_taken() {
+    let dir = Fresh::new();
+    let mut store = dir.open();
+    append(&mut store, vec![entry(1, 0, 0)]).await;
+    store.0.engine.fail();
+    assert!(store.blocking_append([entry(1, 1, 0)]).await.is_err());
+    drop(store);
 }

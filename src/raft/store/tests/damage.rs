@@ -27,7 +27,7 @@ fn find(path: &Path, needle: &[u8]) -> Vec<u64> {
     found.map(|(at, _)| at as u64).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).unwrap() {
         let item = item.unwrap();
@@ -99,7 +99,9 @@ async fn a_flipped_bit_in_an_entrys_record_names_the_entry() {
 
 #[tokio::test]
 async fn a_lost_or_foreign_entry_is_named() {
-    for (index, replacement) in [(7, None), (3, None), (3, Some(entry(2, 3, 0))), (7, Some(entry(1, 7, 0)))] {
+    for (index, replacement) in
+        [(7, None), (3, None), (3, Some(entry(2, 3, 0))), (3, Some(entry(1, 3, 0))), (7, Some(entry(1, 7, 0)))]
+    {
         let dir = filled().await;
         let engine = Engine::open(&dir.path().join(LOG)).unwrap();
         engine.remove(index, Some(index + 1)).unwrap();
