@@ -41,11 +41,12 @@ pub fn init(log: &LogSection) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// The level is ours; dependencies only warn, unless the environment asks for more.
+/// The level is ours; dependencies only warn, unless the environment asks for more. openraft warns of an absent peer at every
+/// heartbeat, which would bury everything else; `raft/network.rs` says it once.
 fn filter(environment: Option<&str>, level: Level) -> Result<EnvFilter, ParseError> {
     match environment.filter(|directives| !directives.trim().is_empty()) {
         Some(directives) => EnvFilter::try_new(directives),
-        None => EnvFilter::try_new(format!("warn,quorate={level}")),
+        None => EnvFilter::try_new(format!("warn,openraft=error,quorate={level}")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use openraft::{
 };
 use tokio::{sync::Notify, time::Instant};
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
+use tracing::{info, warn};
 
 use super::{
     peers::{Peers, within},
@@ -41,7 +43,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> PeerClient {
-        PeerClient { peers: self.0.clone(), target, member: node.clone() }
+        PeerClient { peers: self.0.clone(), target, member: node.clone(), away: false }
     }
 }
 
@@ -50,6 +52,8 @@ pub(crate) struct PeerClient {
     peers: Peers,
     target: NodeId,
     member: Member,
+    /// The last stream of entries could not be opened.
+    away: bool,
 }
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -57,6 +61,45 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 impl PeerClient {
     fn client(&self) -> Rpc<PeerServiceClient<Channel>> {
         self.peers.client(self.target, &self.member).map_err(from_status)
+    }
+
+    /// Opens a stream of entries once there is one to send.
+    async fn open<S>(&self, input: S, option: RPCOption) -> Rpc<BoxStream<'static, Rpc<AppendResult>>>
+    where
+        S: futures::Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        let patience = self.patience(&option);
+        let waiting = Arc::new(Waiting::default());
+        let sent = waiting.clone();
+        let mut requests = input
+            .map(move |request| {
+                sent.push();
+                wire::append_request_to(&request)
+            })
+            .peekable();
+        // openraft waits between attempts where it makes a request. A transport that cannot connect asks for none, and
+        // would be called again at once, thousands of times a second, for as long as the peer is away.
+        if Pin::new(&mut requests).peek().await.is_none() {
+            return Ok(stream::empty().boxed());
+        }
+        let mut client = self.client()?;
+        let answers = within(patience, client.stream_append(Request::new(requests))).await.map_err(from_status)?;
+        let answers = stream::unfold(Some(answers), move |answers| {
+            let waiting = waiting.clone();
+            async move { next_answer(answers?, &waiting, patience).await }
+        });
+        Ok(answers.boxed())
+    }
+
+    /// Says once that the peer went away, and once that it is back; openraft would say so at every attempt.
+    fn tell(&mut self, failed: Option<&RPCError<TypeConfig>>) {
+        let (peer, address) = (self.target, &self.member.address);
+        match failed {
+            Some(why) if !self.away => warn!(peer, address, %why, "entries do not reach a peer"),
+            None if self.away => info!(peer, address, "entries reach the peer again"),
+            _ => {}
+        }
+        self.away = failed.is_some();
     }
 
     /// Entries wait for the peer's disk, so they get the time in which a follower would call a leader silent.
@@ -87,7 +130,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
         let last = rpc.entries.last().map(|e| e.log_id).or(rpc.prev_log_id);
-        let mut answers = self.stream_append(stream::iter([rpc]), option).await?;
+        let mut answers = self.open(stream::iter([rpc]), option).await?;
         match answers.next().await {
             Some(Ok(Ok(matched))) if matched == last => Ok(AppendEntriesResponse::Success),
             Some(Ok(Ok(matched))) => Ok(AppendEntriesResponse::PartialSuccess(matched)),
@@ -107,20 +150,9 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         S: futures::Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let patience = self.patience(&option);
-            let waiting = Arc::new(Waiting::default());
-            let sent = waiting.clone();
-            let requests = input.map(move |request| {
-                sent.push();
-                wire::append_request_to(&request)
-            });
-            let mut client = self.client()?;
-            let answers = within(patience, client.stream_append(Request::new(requests))).await.map_err(from_status)?;
-            let answers = stream::unfold(Some(answers), move |answers| {
-                let waiting = waiting.clone();
-                async move { next_answer(answers?, &waiting, patience).await }
-            });
-            let answers: BoxStream<'s, _> = Box::pin(answers);
+            let opened = self.open(input, option).await;
+            self.tell(opened.as_ref().err());
+            let answers: BoxStream<'s, _> = opened?;
             Ok(answers)
         })
     }

@@ -143,3 +143,29 @@ async fn members_come_and_go_and_leadership_is_handed_over() {
 fn sites(cluster: &Cluster) -> u64 {
     until("the verdict can be read", SOON, || cluster.app()?["regions"][0]["sites_total"].as_u64())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_peer_is_told_once_and_not_at_every_attempt() {
+    let Some(server) = DnsServer::bind(ZONE, &["app"]) else { return };
+    let regions = Regions::start().await;
+    let mut cluster = Cluster::on(&server);
+    cluster.apply(&regions.service(POLICY));
+    let leader = cluster.leader();
+    let absent = leader % 3 + 1;
+    let log = |cluster: &mut Cluster| cluster.node(leader).log();
+    let before = log(&mut cluster).lines().count();
+    cluster.node(absent).kill();
+    until("the leader says that the peer is away", SOON, || {
+        log(&mut cluster).contains("entries do not reach a peer").then_some(())
+    });
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let text = log(&mut cluster);
+    let said = text.lines().count() - before;
+    println!("MEASURED a peer away for 4 s: {said} lines in the leader's log");
+    assert!(said < 10, "{said} lines about an absent peer:\n{text}");
+    cluster.node(absent).start();
+    until("the leader says that it is back", SOON, || {
+        log(&mut cluster).contains("entries reach the peer again").then_some(())
+    });
+    cluster.check_hashes();
+}
