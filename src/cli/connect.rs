@@ -3,6 +3,7 @@
 //! Private keys are read here and go nowhere but into rustls.
 
 use std::{
+    collections::VecDeque,
     env, fs,
     future::Future,
     io,
@@ -29,7 +30,7 @@ use tonic::{
 use tonic_types::StatusExt;
 
 use super::failure::{Attempt, Exit, Failure};
-use crate::{core::explain::words, proto::v1};
+use crate::{core::explain::words, grpc::errors::LEADER_ADDRESS, proto::v1};
 
 /// The name that every node's certificate carries, whatever its address.
 const NODE_NAME: &str = "node.quorate.internal";
@@ -246,7 +247,7 @@ impl Session {
         }
     }
 
-    /// Asks each node in turn until one answers.
+    /// Asks each node in turn until one answers; a leader that one of them names is asked next.
     pub async fn call<M: Clone, T, F>(
         &self,
         kind: Kind,
@@ -257,14 +258,21 @@ impl Session {
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         let mut attempts: Vec<(Attempt, NoAnswer)> = vec![];
-        for node in &self.nodes {
-            let error = match self.ask(node, message.clone(), &call).await {
+        let mut next: VecDeque<String> = self.nodes.iter().cloned().collect();
+        while let Some(node) = next.pop_front() {
+            let error = match self.ask(&node, message.clone(), &call).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => return Err(Failure::from_status(&status)),
-                Err(NoAnswer::Lost(error)) if kind == Kind::Write => return Err(in_doubt(node, &error)),
+                Err(NoAnswer::Lost(error)) if kind == Kind::Write => return Err(in_doubt(&node, &error)),
                 Err(error) => error,
             };
-            attempts.push((Attempt { node: node.clone(), error: error.to_string() }, error));
+            let leader = error.leader();
+            attempts.push((Attempt { node, error: error.to_string() }, error));
+            // Each is asked once, so that two nodes that name each other are no endless loop.
+            if let Some(leader) = leader.filter(|leader| attempts.iter().all(|(tried, _)| tried.node != *leader)) {
+                next.retain(|node| *node != leader);
+                next.push_front(leader);
+            }
         }
         Err(no_answer(attempts))
     }
@@ -361,6 +369,12 @@ pub fn admin(channel: Channel) -> v1::admin_service_client::AdminServiceClient<C
 impl NoAnswer {
     fn connect(error: String) -> Self {
         Self::Connect { error, certificate: false }
+    }
+
+    /// The address of the leader that the node named.
+    fn leader(&self) -> Option<String> {
+        let Self::Unavailable(status) = self else { return None };
+        status.get_details_error_info()?.metadata.get(LEADER_ADDRESS).cloned()
     }
 
     fn of_io(error: &io::Error) -> Self {

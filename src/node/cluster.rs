@@ -170,7 +170,9 @@ impl Node {
         if status.members.is_empty() { Err(ClusterError::NotInitialised) } else { Ok(()) }
     }
 
+    /// A node that is in no cluster yet knows of no member; that is not the answer to whether there is one.
     fn known(&self, id: NodeId) -> Result<(), ClusterError> {
+        self.initialised()?;
         self.raft.member(id).map(drop).ok_or(ClusterError::NoMember(id))
     }
 

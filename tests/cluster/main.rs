@@ -16,9 +16,11 @@ mod netns;
 #[path = "../common/seat.rs"]
 mod seat;
 
+mod clients;
 mod delayed;
 mod failover;
 mod freeze;
+mod input;
 mod isolation;
 mod killed;
 mod members;

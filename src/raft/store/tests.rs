@@ -1,5 +1,6 @@
 //! The store against openraft's own suite, damage, kill -9, power cuts and a full disk.
 
+mod cost;
 mod damage;
 mod fixtures;
 mod power;
