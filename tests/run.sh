@@ -170,9 +170,25 @@ marked_processes() {
 # The mounts that were made under the run's directory, the innermost first.
 marked_mounts() { awk -v dir="$scratch/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r; }
 
+# The network namespaces and bridges of tests whose process is gone. Their names are qn or qb, the process id in hex, and one
+# digit more (tests/common/netns.rs).
+orphaned_networks() {
+    local path name tag process owned
+    for path in /run/netns/qn* /sys/class/net/qb*; do
+        [[ -e $path ]] || continue
+        name=${path##*/} owned=no
+        tag=${name:2} tag=${tag%-*} tag=${tag%?}
+        [[ $tag =~ ^[0-9a-f]+$ ]] || continue
+        for process in /proc/[0-9]*; do
+            ((${process##*/} % 0x100000 != 16#$tag)) || owned=yes
+        done
+        [[ $owned == yes ]] || printf '%s\n' "$name"
+    done
+}
+
 # Says what a part left behind, removes it, and fails if there was any.
 leftovers() {
-    local found=0 pid mount
+    local found=0 pid mount network
     for pid in $(marked_processes); do
         echo "left a process: $pid $(tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null)"
         kill -KILL "$pid" 2> /dev/null || true
@@ -183,6 +199,11 @@ leftovers() {
         umount -l "$mount" || true
         found=1
     done < <(marked_mounts)
+    for network in $(orphaned_networks); do
+        echo "left a network: $network"
+        if [[ $network == qn* ]]; then ip netns del "$network"; else ip link del "$network"; fi || true
+        found=1
+    done
     return "$found"
 }
 

@@ -23,7 +23,7 @@ impl FromStr for MemberArgument {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('=').and_then(|(id, rest)| Some((id, rest.split_once('@')?)));
         let Some((id, (site, address))) = parts else {
-            return Err("use ID=SITE@HOST:PORT, such as 1=paris@192.0.2.1:7400".into());
+            return Err("use ID=SITE@HOST:PORT, such as 1=paris@192.0.2.1:7700".into());
         };
         let id = id.parse().ok().filter(|id| *id > 0).ok_or(format!("`{id}` is no member id: use a number from 1"))?;
         let site: Site = site.parse().map_err(|error| format!("{error}"))?;
@@ -37,11 +37,11 @@ impl FromStr for MemberArgument {
 
 /// `quoratectl cluster`.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  quoratectl cluster init --member 1=paris@192.0.2.1:7400")]
+#[command(after_help = "Examples:\n  quoratectl cluster init --member 1=paris@192.0.2.1:7700")]
 pub enum ClusterCommand {
     /// Forms the cluster, once, from nodes that are running and empty
-    #[command(after_help = "Examples:\n  quoratectl --node 192.0.2.1:7400 cluster init \
-        --member 1=paris@192.0.2.1:7400 --member 2=oslo@192.0.2.2:7400 --member 3=rome@192.0.2.3:7400")]
+    #[command(after_help = "Examples:\n  quoratectl --node 192.0.2.1:7700 cluster init \
+        --member 1=paris@192.0.2.1:7700 --member 2=oslo@192.0.2.2:7700 --member 3=rome@192.0.2.3:7700")]
     Init {
         /// A voter; the node that is asked must be among them
         #[arg(long = "member", value_name = "ID=SITE@HOST:PORT", required = true)]
@@ -55,11 +55,11 @@ pub enum ClusterCommand {
 pub enum MemberCommand {
     /// The members as the node that answers sees them; the leader also knows their progress
     #[command(
-        after_help = "Examples:\n  quoratectl member list\n  quoratectl --node 192.0.2.2:7400 member list -o json"
+        after_help = "Examples:\n  quoratectl member list\n  quoratectl --node 192.0.2.2:7700 member list -o json"
     )]
     List,
     /// Adds a learner, which replicates but does not vote
-    #[command(after_help = "Examples:\n  quoratectl member add 4=berlin@192.0.2.4:7400")]
+    #[command(after_help = "Examples:\n  quoratectl member add 4=berlin@192.0.2.4:7700")]
     Add {
         /// The member
         #[arg(value_name = "ID=SITE@HOST:PORT")]
@@ -78,7 +78,7 @@ pub enum MemberCommand {
         id: u64,
     },
     /// Puts a new member, with a new id, in the place of one that lost its store
-    #[command(after_help = "Examples:\n  quoratectl member replace 3 4=rome@192.0.2.3:7400")]
+    #[command(after_help = "Examples:\n  quoratectl member replace 3 4=rome@192.0.2.3:7700")]
     Replace {
         /// The member that lost its store
         old: u64,
@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn members_are_checked_before_anything_is_sent() {
-        let member = "3=rome@[2001:db8::3]:7400".parse::<MemberArgument>().unwrap().0;
-        assert_eq!((member.id, &*member.site, &*member.address), (3, "rome", "[2001:db8::3]:7400"));
+        let member = "3=rome@[2001:db8::3]:7700".parse::<MemberArgument>().unwrap().0;
+        assert_eq!((member.id, &*member.site, &*member.address), (3, "rome", "[2001:db8::3]:7700"));
         for bad in ["", "1", "1=rome", "0=rome@h:1", "x=rome@h:1", "1=Rome@h:1", "1=rome@h", "1=rome@:1", "1=rome@h:0"]
         {
             assert!(bad.parse::<MemberArgument>().is_err(), "{bad}");

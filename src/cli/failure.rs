@@ -239,10 +239,10 @@ mod tests {
             Code::Unavailable,
             "NO_LEADER_HERE",
             "node 1 cut \u{1b}[31moff",
-            [(LEADER, "2".into()), (LEADER_ADDRESS, "192.0.2.2:7400".into())],
+            [(LEADER, "2".into()), (LEADER_ADDRESS, "192.0.2.2:7700".into())],
         );
         let text = Failure::from_status(&status).text();
-        assert!(text.contains("leader: node 2 at 192.0.2.2:7400\n"), "{text}");
+        assert!(text.contains("leader: node 2 at 192.0.2.2:7700\n"), "{text}");
         assert!(text.contains("hint: try again") && !text.contains('\u{1b}'), "{text}");
     }
 }

@@ -36,7 +36,7 @@ use output::Output;
     after_help = concat!(
         "Examples:\n",
         "  quoratectl verdict list\n",
-        "  quoratectl --node 192.0.2.1:7400 --ca ca.pem --cert alice.pem --key alice.key explain app\n",
+        "  quoratectl --node 192.0.2.1:7700 --ca ca.crt --cert admin-alice.crt --key admin-alice.key explain app\n",
         "  quoratectl switch start app --to us-east-1 --reason 'move before the upgrade' --wait\n\n",
         "Exit codes:\n",
         "  0   done\n",
