@@ -63,8 +63,8 @@ mod tests {
     #[test]
     fn the_environment_wins_and_is_checked() {
         let directives = |environment, level| filter(environment, level).map(|filter| filter.to_string());
-        assert_eq!(directives(None, Level::INFO).unwrap(), "quorate=info,warn");
-        assert_eq!(directives(Some(" "), Level::DEBUG).unwrap(), "quorate=debug,warn");
+        assert_eq!(directives(None, Level::INFO).unwrap(), "openraft=error,quorate=info,warn");
+        assert_eq!(directives(Some(" "), Level::DEBUG).unwrap(), "openraft=error,quorate=debug,warn");
         assert_eq!(directives(Some("quorate=trace"), Level::INFO).unwrap(), "quorate=trace");
         assert!(directives(Some("quorate=loud"), Level::INFO).is_err());
     }
