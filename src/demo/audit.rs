@@ -1,6 +1,6 @@
 //! The demo's judge: what the DNS server took, against what may happen. It believes the cluster nothing.
 //!
-//! Numbers in parentheses are the invariants of the design that a finding breaks.
+//! Numbers in parentheses are the invariants of the crate (see its front page) that a finding breaks.
 
 use std::collections::BTreeMap;
 

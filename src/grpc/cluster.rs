@@ -1,4 +1,4 @@
-//! What the servers need of the cluster: read, propose, change the membership. `node.rs` implements it; tests do too.
+//! What the servers need of the cluster: read, propose, change the membership. `node` implements it; tests do too.
 
 use std::time::Duration;
 

@@ -95,6 +95,21 @@ fn the_deployment_does_what_the_readme_says() {
 }
 
 #[test]
+fn knot_takes_the_example_for_it() {
+    let example = README.split("<!-- knot -->\n```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("knot.conf");
+    fs::write(&file, example.replace('…', "c2VjcmV0c2VjcmV0c2VjcmV0")).unwrap();
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let Ok(checked) = Command::new("knotc").arg("-c").args([&file]).arg("conf-check").env("PATH", path).output() else {
+        assert!(std::env::var("QUORATE_NO_SKIP").as_deref() != Ok("1"), "knotc is missing");
+        println!("SKIP: knotc is missing (knot)");
+        return;
+    };
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
 fn every_relative_link_and_file_named_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let words = README.split(|c: char| c.is_whitespace() || "`()[]\"',;:".contains(c));
