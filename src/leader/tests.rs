@@ -26,6 +26,8 @@ enum Fault {
     After,
 }
 
+const LEASE: Duration = Duration::from_secs(1);
+
 /// Counts the steps of a leader down to the one that fails.
 #[derive(Debug)]
 struct Fuse {
@@ -43,11 +45,23 @@ impl Fuse {
     }
 }
 
+/// What a confirmation says after the one that the office began with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Later {
+    /// The same again.
+    Same,
+    /// Somebody else was elected.
+    AnotherTerm,
+    /// Nothing: no quorum answers, and no refusal comes either.
+    Silence,
+}
+
 /// A log with one node: applies at once, answers only the leader of its term, and only until the fuse blows.
 struct TestLog {
     state: Mutex<(State, u64, u64)>,
     applied: watch::Sender<Position>,
     fuse: Arc<Fuse>,
+    later: Mutex<(Later, u32)>,
 }
 
 impl TestLog {
@@ -92,7 +106,18 @@ impl Log for TestLog {
         if self.fuse.burnt() || self.fuse.blows() {
             return Err(Deposed);
         }
-        Ok(Lease { term: self.term(), until: Instant::now() + Duration::from_secs(1) })
+        let (later, asked) = {
+            let mut later = self.later.lock().unwrap();
+            later.1 += 1;
+            *later
+        };
+        let term = match later {
+            Later::AnotherTerm if asked > 1 => self.term() + 1,
+            // The second confirmation begins the write, the third would renew it.
+            Later::Silence if asked > 2 => std::future::pending().await,
+            _ => self.term(),
+        };
+        Ok(Lease { term, until: Instant::now() + LEASE })
     }
 }
 
@@ -102,6 +127,19 @@ struct TestProvider {
     stands: Mutex<Reading>,
     taken: Mutex<Vec<(u64, RrSet)>>,
     fuse: Arc<Fuse>,
+    /// A write begins, and never ends by itself.
+    hangs: bool,
+    /// When a write that hung was dropped.
+    dropped: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Remembers when it was dropped.
+struct Dropped(Arc<Mutex<Option<Instant>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() = Some(Instant::now());
+    }
 }
 
 #[async_trait]
@@ -119,6 +157,10 @@ impl Provider for TestProvider {
     }
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
+        if self.hangs {
+            let _dropped = Dropped(self.dropped.clone());
+            std::future::pending::<()>().await;
+        }
         let blown = self.fuse.blows();
         if blown && self.fuse.fault == Fault::Before {
             return Err(ProviderError::Indeterminate("never sent".into()));
@@ -157,12 +199,13 @@ impl World {
             state: Mutex::new((state, 1, 1)),
             applied: watch::channel(Position::default()).0,
             fuse: fuse.clone(),
+            later: Mutex::new((Later::Same, 0)),
         };
         let mut app = service("app", &["eu", "us"]);
         app.policy.cooldown = Duration::ZERO;
         let stands = Mutex::new(Reading { rrset: found.map(rrset), fence });
-        let world =
-            Self { log: Arc::new(log), provider: Arc::new(TestProvider { stands, taken: Mutex::default(), fuse }) };
+        let provider = TestProvider { stands, taken: Mutex::default(), fuse, hangs: false, dropped: Arc::default() };
+        let world = Self { log: Arc::new(log), provider: Arc::new(provider) };
         world.commit(Action::ApplyService { service: Box::new(app), source: String::new(), by: String::new() });
         world
     }
@@ -313,4 +356,39 @@ async fn reconcile_asserts_older_epochs_again_and_only_tells_of_a_strange_hand()
     let wanted = Reading { rrset: Some(rrset(1)), fence: FenceReading::Present(fence("prod", 2)) };
     assert_eq!(*world.provider.stands.lock().unwrap(), wanted);
     assert_eq!(world.taken(), [(2, rrset(1)), (2, rrset(1))]);
+}
+
+/// Invariant 2: the office was confirmed once; the write is not.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_confirmation_is_of_another_term_writes_nothing() {
+    let world = World::switching(u32::MAX, Fault::Before);
+    world.log.later.lock().unwrap().0 = Later::AnotherTerm;
+    let began = Instant::now();
+    let over = tokio::time::timeout(Duration::from_secs(60), world.lead(|app| app.open.is_none())).await;
+    assert!(over.is_err() && began.elapsed() >= Duration::from_secs(60), "the switch stays open");
+    assert_eq!(world.taken(), []);
+}
+
+/// A write's deadline is never longer than what remains of the last confirmed lease.
+#[tokio::test(start_paused = true)]
+async fn a_write_is_dropped_when_its_lease_is_not_renewed() {
+    let mut world = World::switching(u32::MAX, Fault::Before);
+    let provider = Arc::get_mut(&mut world.provider).unwrap();
+    provider.hangs = true;
+    world.log.later.lock().unwrap().0 = Later::Silence;
+    let dropped = world.provider.dropped.clone();
+    let began = Instant::now();
+    let office = world.lead(|_| false);
+    let watched = async {
+        while dropped.lock().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = office => unreachable!("nobody ends it"),
+        () = watched => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the write goes on without a lease"),
+    }
+    let held = dropped.lock().unwrap().unwrap() - began;
+    assert!(held <= LEASE + Duration::from_millis(100), "{held:?}");
 }

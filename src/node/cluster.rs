@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{sync::watch, time::timeout};
+use tracing::warn;
 
 use super::{Node, peers::Unreached};
 use crate::{
@@ -54,7 +55,10 @@ impl Cluster for Node {
         self.initialised()?;
         match self.submit(action).await {
             Ok((_, response)) => Ok(response),
-            Err(Unreached::Unknown(_)) => Err(ClusterError::OutcomeUnknown { after: self.patience * 2 }),
+            Err(Unreached::Unknown(why)) => {
+                warn!(%why, "the outcome of a proposal is unknown");
+                Err(ClusterError::OutcomeUnknown { after: self.patience * 2 })
+            }
             Err(not_sent) => Err(self.unavailable(not_sent)),
         }
     }
@@ -159,7 +163,10 @@ impl Node {
     async fn change(&self, change: MemberChange) -> Result<(), ClusterError> {
         self.initialised()?;
         let changed = self.change_members_at_leader(change).await.map_err(|why| match why {
-            Unreached::Unknown(_) => ClusterError::OutcomeUnknown { after: raft::CHANGE_DEADLINE },
+            Unreached::Unknown(why) => {
+                warn!(%why, "the outcome of a change of the membership is unknown");
+                ClusterError::OutcomeUnknown { after: raft::CHANGE_DEADLINE }
+            }
             not_sent @ Unreached::NotSent { .. } => self.unavailable(not_sent),
         })?;
         changed.map_err(|why| self.member_error(why))

@@ -1,10 +1,10 @@
 //! What this node does for its peers while it leads, and asks of them while it does not.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, iter::successors, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{net::TcpStream, sync::watch, time::timeout};
-use tonic::Status;
+use tonic::{Code, ConnectError, Status};
 
 use super::Node;
 use crate::{
@@ -68,13 +68,8 @@ impl Node {
             return office.commit(action).await.map_err(|Deposed| Unreached::Unknown(Deposed.to_string()));
         }
         let (id, member) = self.other_leader().ok_or_else(|| self.no_leader())?;
-        self.raft.peers().propose(id, &member, &action, self.patience * 2).await.map_err(|status| {
-            let why = format!("node {id} at {}: {}", member.address, status.message());
-            match status.code() {
-                tonic::Code::FailedPrecondition => Unreached::NotSent { why, leader: Some((id, member)) },
-                _ => Unreached::Unknown(why),
-            }
-        })
+        let answer = self.raft.peers().propose(id, &member, &action, self.patience * 2).await;
+        answer.map_err(|status| unreached(&status, id, member))
     }
 
     /// Has whoever leads change the membership.
@@ -84,7 +79,7 @@ impl Node {
     ) -> Result<Result<(), MemberError>, Unreached> {
         let Some((id, member)) = self.other_leader() else { return Ok(self.raft.change(change).await) };
         let answer = self.raft.peers().change_members(id, &member, &change, CHANGE_DEADLINE).await;
-        answer.map_err(|status| Unreached::Unknown(format!("node {id} at {}: {}", member.address, status.message())))
+        answer.map_err(|status| unreached(&status, id, member))
     }
 
     /// An index that everything committed before this call lies at or below.
@@ -149,6 +144,37 @@ impl PeerHandler for Node {
     }
 }
 
+/// What a call's failure says of its effect: none if it was refused, or if no connection was made.
+fn unreached(status: &Status, id: NodeId, member: Member) -> Unreached {
+    let why = format!("node {id} at {}: {}", member.address, status.message());
+    let mut causes = successors(status.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
+    if status.code() == Code::FailedPrecondition || causes.any(|cause| cause.is::<ConnectError>()) {
+        Unreached::NotSent { why, leader: Some((id, member)) }
+    } else {
+        Unreached::Unknown(why)
+    }
+}
+
 fn not_leading() -> Status {
     Status::failed_precondition("this node does not lead, or no quorum confirms it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_is_away_was_sent_nothing() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{free}")).unwrap().connect_lazy();
+        let mut client = crate::proto::raft::peer_service_client::PeerServiceClient::new(channel);
+        let call = client.propose(crate::proto::raft::ProposeRequest::default());
+        let status = timeout(Duration::from_secs(5), call).await.unwrap().unwrap_err();
+        let member = || Member { site: "a".parse().unwrap(), address: free.to_string() };
+        assert!(matches!(unreached(&status, 2, member()), Unreached::NotSent { .. }), "{status:?}");
+        let lost = Status::unknown("h2 protocol error");
+        assert!(matches!(unreached(&lost, 2, member()), Unreached::Unknown(_)));
+    }
 }

@@ -29,8 +29,8 @@ use dns_server::DnsServer;
 use endpoints::Endpoints;
 
 /// Services × regions × probes of each region: 1,000 endpoints.
-const SERVICES: usize = 10;
-const PROBES: usize = 50;
+const SERVICES: usize = 50;
+const PROBES: usize = 10;
 /// Before a measurement begins.
 const WARM_UP: Duration = Duration::from_secs(8);
 

@@ -270,6 +270,13 @@ impl Cluster {
         self.admin.ctl(&node.grpc.to_string(), args)
     }
 
+    /// The same, to be asked from another thread.
+    pub fn asker(&self, id: u64) -> impl FnOnce(&[&str]) -> Answer + Send + 'static {
+        let node = self.nodes.iter().find(|node| node.id == id).expect("the node");
+        let (admin, address) = (self.admin.clone(), node.grpc.to_string());
+        move |args| admin.ctl(&address, args)
+    }
+
     /// The leader that a quorum follows. Asked with a read that the leader must confirm.
     #[track_caller]
     pub fn leader(&self) -> u64 {
