@@ -148,7 +148,7 @@ impl PeerHandler for Node {
 fn unreached(status: &Status, id: NodeId, member: Member) -> Unreached {
     let why = format!("node {id} at {}: {}", member.address, status.message());
     let mut causes = successors(status.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
-    if status.code() == Code::FailedPrecondition || causes.any(|cause| cause.is::<ConnectError>()) {
+    if status.code() == Code::FailedPrecondition || causes.any(<dyn Error>::is::<ConnectError>) {
         Unreached::NotSent { why, leader: Some((id, member)) }
     } else {
         Unreached::Unknown(why)
