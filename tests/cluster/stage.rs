@@ -140,7 +140,8 @@ pub fn ask(server: SocketAddr, name: &str, rtype: &str) -> Option<Vec<String>> {
         .output()
         .expect("dig to run");
     let text = String::from_utf8_lossy(&output.stdout);
-    if !text.contains("->>HEADER<<-") {
+    // Without the flag `qr` it is the question itself: now and then the kernel gives dig the server's own port.
+    if !text.contains(";; flags: qr") {
         return None;
     }
     let answers = text.lines().filter(|line| !line.starts_with(';') && !line.is_empty());

@@ -10,6 +10,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -152,12 +153,14 @@ pub fn free_port() -> u16 {
     free_port_on(Ipv4Addr::LOCALHOST)
 }
 
-/// The same on another address of this machine.
+/// The same on another address of this machine. Below the ports that the kernel gives to clients (32768 and up): `dig` and
+/// BIND share ports (`SO_REUSEPORT`), and a client that got the server's own port would hear itself.
 pub fn free_port_on(ip: Ipv4Addr) -> u16 {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((ip, 0)).expect("a TCP port");
-        let port = tcp.local_addr().expect("its address").port();
-        if UdpSocket::bind((ip, port)).is_ok() {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1000 {
+        let offset = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let port = 20_000 + u16::try_from(offset).expect("below 12,000");
+        if TcpListener::bind((ip, port)).is_ok() && UdpSocket::bind((ip, port)).is_ok() {
             return port;
         }
     }
