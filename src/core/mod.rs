@@ -18,6 +18,7 @@ pub mod names;
 pub mod opinion;
 pub mod record;
 pub mod report;
+pub mod sabotage;
 pub mod safety;
 pub mod service;
 pub mod state;
