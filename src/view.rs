@@ -218,7 +218,7 @@ pub struct Switch {
     pub from: Option<String>,
     /// The region made active.
     pub to: String,
-    /// `adopt`, `failover`, `failback`, `manual` or `revise`.
+    /// `adopt`, `failover`, `failback`, `manual`, `revise` or `abort`.
     pub cause: String,
     /// Who asked; `null` for the cluster itself.
     pub by: Option<String>,
@@ -267,7 +267,7 @@ impl From<v1::Switch> for Switch {
 pub struct Evidence {
     /// The index at which the service was applied as it then stood.
     pub revision: u64,
-    /// In an operator's words, for a manual switch.
+    /// In an operator's words, for a manual switch and an abort.
     pub reason: Option<String>,
     /// The voting members and their sites.
     pub electorate: BTreeMap<u64, String>,

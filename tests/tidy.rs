@@ -102,7 +102,8 @@ fn only_the_store_names_its_engine(name: &str, text: &str) -> Vec<String> {
 
 /// std without the world, serde, thiserror and itself.
 fn the_core_is_pure(name: &str, text: &str) -> Vec<String> {
-    if !name.starts_with("src/core/") {
+    // What breaks rules in test builds is the one thing in there that a process shares.
+    if !name.starts_with("src/core/") || name == "src/core/sabotage.rs" {
         return Vec::new();
     }
     let manifest = include_str!("../Cargo.toml");

@@ -78,7 +78,7 @@ enum Command {
     Verdict(verdict::Command),
     /// Why a switch is or is not due
     Explain(explain::Arguments),
-    /// Switches under way and done; starting one by hand
+    /// Switches under way and done; starting one by hand, aborting one
     #[command(subcommand)]
     Switch(switch::Command),
     /// What a switch rested on

@@ -1,4 +1,4 @@
-//! `quoratectl switch`: switches under way and done, and starting one by hand.
+//! `quoratectl switch`: switches under way and done, starting one by hand, and aborting one.
 
 use std::time::Duration;
 
@@ -23,7 +23,10 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  quoratectl switch list app\n  quoratectl switch start app --to us-east-1 --wait")]
+#[command(
+    after_help = "Examples:\n  quoratectl switch list app\n  quoratectl switch start app --to us-east-1 --wait\n  \
+    quoratectl switch abort app --wait"
+)]
 pub enum Command {
     /// The switches, the newest first
     #[command(after_help = "Examples:\n  quoratectl switch list\n  quoratectl switch list app --limit 5 -o json")]
@@ -40,6 +43,13 @@ pub enum Command {
         quoratectl switch start app --to us-east-1 --expected-epoch 7 --wait=5m\n  \
         quoratectl switch start app --to us-east-1 --override cooldown --override gate:dynamodb-lag")]
     Start(Start),
+    /// Ends the switch that is under way: back to the region that was active before, under a new epoch that fences it
+    #[command(after_help = "Examples:\n  \
+        quoratectl switch abort app --reason 'false alarm, the probes were wrong'\n  \
+        quoratectl switch abort app --expected-epoch 7 --wait\n\n\
+        No rule holds an abort. The cooldown begins once it is observed; then the cluster may decide the same again, unless\n\
+        `quoratectl freeze` keeps it. Refused when no switch is under way, or when it left no region that was active before.")]
+    Abort(Abort),
 }
 
 /// What to switch, and how.
@@ -54,6 +64,23 @@ pub struct Start {
     #[arg(long = "override", value_name = "RULE")]
     overrides: Vec<String>,
     /// Refuse unless this is the service's epoch now
+    #[arg(long, value_name = "N")]
+    expected_epoch: Option<u64>,
+    /// Kept with the evidence
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Wait until every nameserver was asked [default when given without a time: 10m]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m",
+          value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+}
+
+/// What to abort.
+#[derive(Debug, Args)]
+pub struct Abort {
+    /// The service
+    service: String,
+    /// Refuse unless this is the epoch of the switch under way
     #[arg(long, value_name = "N")]
     expected_epoch: Option<u64>,
     /// Kept with the evidence
@@ -92,6 +119,7 @@ pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -
             Ok(Exit::Done)
         }
         Command::Start(start) => self::start(start, session, screen).await,
+        Command::Abort(abort) => self::abort(abort, session, screen).await,
     }
 }
 
@@ -107,13 +135,33 @@ async fn start(start: Start, session: &Session, screen: &mut Screen<'_>) -> Resu
         v1::SwitchRequest { service: service.clone(), to: to.clone(), r#override: overrides, expected_epoch, reason };
     let switch = |channel, request| async { admin(channel).switch(request).await };
     let epoch = session.call(Kind::Write, request, switch).await?.epoch;
-    let mut started = Started { service, epoch, to, status: "authorised".into() };
+    let started = Started { service, epoch, to, status: "authorised".into() };
+    follow(started, "switch to", wait, session, screen).await
+}
+
+async fn abort(abort: Abort, session: &Session, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let Abort { service, expected_epoch, reason, wait } = abort;
+    let request = v1::AbortSwitchRequest { service: service.clone(), expected_epoch, reason };
+    let abort = |channel, request| async { admin(channel).abort_switch(request).await };
+    let v1::AbortSwitchResponse { epoch, to } = session.call(Kind::Write, request, abort).await?;
+    let started = Started { service, epoch, to, status: "authorised".into() };
+    follow(started, "abort, back to", wait, session, screen).await
+}
+
+/// Says what was authorised, after having waited for its end if asked to.
+async fn follow(
+    mut started: Started,
+    what: &str,
+    wait: Option<Duration>,
+    session: &Session,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
     if let Some(limit) = wait {
-        screen.progress(&format!("{}: switch to {} authorised under epoch {epoch}", started.service, started.to))?;
+        let Started { service, epoch, to, .. } = &started;
+        screen.progress(&format!("{service}: {what} {to} authorised under epoch {epoch}"))?;
         wait_for(&mut started, limit, session, screen).await?;
     }
-    screen
-        .answer(&started, |of| format!("{}: switch to {}, epoch {}: {}\n", of.service, of.to, of.epoch, of.status))?;
+    screen.answer(&started, |of| format!("{}: {what} {}, epoch {}: {}\n", of.service, of.to, of.epoch, of.status))?;
     Ok(Exit::Done)
 }
 

@@ -258,7 +258,7 @@ impl State {
         open.evidence.answers = answers.to_vec();
         state.written = state.answers(&open.to);
         state.active = Some(open.to.clone());
-        if open.cause.is_automatic() || matches!(open.cause, Cause::Manual { .. }) {
+        if open.cause.is_automatic() || matches!(open.cause, Cause::Manual { .. } | Cause::Abort { .. }) {
             state.cooldown_until = stamp.at.after(state.service.policy.cooldown);
         }
         let laggards: Vec<_> = answers.iter().filter(|line| !line.agrees).map(|line| line.server.as_str()).collect();
@@ -295,6 +295,10 @@ fn check_intent(state: &ServiceState, intent: &Intent) -> Result<(), Refusal> {
     let follows = if intent.cause == Cause::Adopt { intent.epoch >= next } else { intent.epoch == next };
     if !follows {
         return Err(Refusal::Epoch { expected: Epoch(intent.epoch.0.saturating_sub(1)), current: state.epoch });
+    }
+    if matches!(intent.cause, Cause::Abort { .. }) {
+        let back = state.before_open()?;
+        return if *back == intent.to { Ok(()) } else { Err(Refusal::NothingToGoBackTo(state.epoch)) };
     }
     if state.service.region(&intent.to).is_none() {
         return Err(Refusal::NoRegion { service: intent.service.clone(), region: intent.to.clone() });

@@ -168,6 +168,11 @@ impl State {
                 readings.extend(self.automatic(&intent.service, service, to));
                 readings
             }
+            Cause::Abort { .. } => {
+                let mut readings = vec![self.candidate_up(service, to)];
+                readings.extend(gates(service, to));
+                readings
+            }
             Cause::Manual { .. } => {
                 let mut readings = vec![self.candidate_up(service, to), self.cooldown(service), drift(service)];
                 readings.extend(gates(service, to));

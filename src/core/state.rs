@@ -191,6 +191,14 @@ pub enum Refusal {
     /// Too many endpoints.
     #[error("the cluster would have {0} endpoints, {ENDPOINTS_LIMIT} are the most")]
     TooManyEndpoints(usize),
+    /// No switch is open that could be aborted.
+    #[error("no switch is under way, epoch {0} is over: to move the service, start a switch")]
+    NothingToAbort(Epoch),
+    /// The open switch has no region to go back to.
+    #[error(
+        "epoch {0} does not leave a region that was active before, so nothing is there to go back to: start a switch"
+    )]
+    NothingToGoBackTo(Epoch),
 }
 
 /// Everything that the cluster agreed on.
@@ -266,6 +274,15 @@ impl ServiceState {
     #[must_use]
     pub fn target(&self) -> Option<&RegionName> {
         self.open.as_ref().map(|open| &open.to).or(self.active.as_ref())
+    }
+
+    /// Where an abort of the open switch leads: the region that was active before it.
+    ///
+    /// # Errors
+    /// [`Refusal::NothingToAbort`], and [`Refusal::NothingToGoBackTo`] for an adoption, a revision and an abort.
+    pub fn before_open(&self) -> Result<&RegionName, Refusal> {
+        let open = self.open.as_ref().ok_or(Refusal::NothingToAbort(self.epoch))?;
+        self.active.as_ref().filter(|active| **active != open.to).ok_or(Refusal::NothingToGoBackTo(open.epoch))
     }
 
     /// The verdict that stands on a region.

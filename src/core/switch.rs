@@ -7,7 +7,7 @@
 //!     └── superseded by epoch e+1 ────────┘    └─ indeterminate: read, then write again under the same epoch
 //! ```
 //! The intent outlives its leader: whoever leads next finishes the same epoch (invariant 10). Every change of mind is a new
-//! epoch, which fences the old one at the provider.
+//! epoch, which fences the old one at the provider; an abort is one too, back to the region that was active before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +57,18 @@ pub enum Cause {
         /// The name in the certificate of who applied it.
         by: String,
     },
+    /// An operator ended the open switch before it was observed: back to the region that was active before it.
+    ///
+    /// No rule holds an abort, for it only undoes what is not over yet: not the cooldown, which is there against a second
+    /// move, and not a verdict, for the operator knows that the region left is not what the verdict says. What the rules say
+    /// stands in its evidence. The budget keeps the automatic switch that was aborted, so that a cluster and an operator who
+    /// disagree end in a freeze and not in a flap, and the cooldown begins anew once the abort is observed.
+    Abort {
+        /// The name in the operator's certificate.
+        by: String,
+        /// In the operator's words.
+        reason: String,
+    },
 }
 
 impl Cause {
@@ -69,6 +81,7 @@ impl Cause {
             Self::Failback => "failback",
             Self::Manual { .. } => "manual",
             Self::Revise { .. } => "revise",
+            Self::Abort { .. } => "abort",
         }
     }
 
@@ -76,8 +89,17 @@ impl Cause {
     #[must_use]
     pub fn by(&self) -> &str {
         match self {
-            Self::Manual { by, .. } | Self::Revise { by } => by,
+            Self::Manual { by, .. } | Self::Revise { by } | Self::Abort { by, .. } => by,
             Self::Adopt | Self::Failover | Self::Failback => "",
+        }
+    }
+
+    /// In the words of who asked for it; empty for the cluster itself.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Manual { reason, .. } | Self::Abort { reason, .. } => reason,
+            Self::Adopt | Self::Failover | Self::Failback | Self::Revise { .. } => "",
         }
     }
 
@@ -87,10 +109,15 @@ impl Cause {
         matches!(self, Self::Failover | Self::Failback)
     }
 
-    /// Whether the operator named `rule` to be overridden.
+    /// Whether the operator named `rule` to be overridden. An abort overrides what is read for it, and never the hand of
+    /// somebody else at the record.
     #[must_use]
     pub fn overrides(&self, rule: Rule) -> bool {
-        matches!(self, Self::Manual { overrides, .. } if overrides.contains(&rule))
+        match self {
+            Self::Manual { overrides, .. } => overrides.contains(&rule),
+            Self::Abort { .. } => rule != Rule::Drift,
+            Self::Adopt | Self::Failover | Self::Failback | Self::Revise { .. } => false,
+        }
     }
 }
 

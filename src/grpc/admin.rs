@@ -139,6 +139,30 @@ impl AdminService for Admin {
         }
     }
 
+    async fn abort_switch(
+        &self,
+        request: Request<v1::AbortSwitchRequest>,
+    ) -> Result<Response<v1::AbortSwitchResponse>, Status> {
+        let by = caller(&request)?;
+        let v1::AbortSwitchRequest { service, expected_epoch, reason } = request.into_inner();
+        let service: ServiceName = convert::name("service", &service)?;
+        let reason = bounded(reason)?;
+        let look = |state: &State| {
+            let of = state.services.get(&service).ok_or_else(|| Refusal::NoService(service.clone()))?;
+            let expected = expected_epoch.map_or(of.epoch, Epoch);
+            if expected != of.epoch {
+                return Err(Refusal::Epoch { expected, current: of.epoch });
+            }
+            Ok((of.epoch.next(), of.before_open()?.clone()))
+        };
+        let (seen, _) = self.cluster.read(Consistency::Linearizable, look).await?;
+        let (epoch, to) = seen?;
+        // `apply` looks again: a switch that is observed, or superseded, meanwhile is not aborted.
+        let intent = Intent { service, epoch, to: to.clone(), cause: Cause::Abort { by, reason } };
+        self.propose(Action::Authorise(intent)).await?;
+        Ok(Response::new(v1::AbortSwitchResponse { epoch: epoch.0, to: to.to_string() }))
+    }
+
     async fn freeze(&self, request: Request<v1::FreezeRequest>) -> Result<Response<v1::FreezeResponse>, Status> {
         let by = caller(&request)?;
         let v1::FreezeRequest { service, reason } = request.into_inner();

@@ -43,7 +43,9 @@ pub fn access(path: &str) -> Option<Access> {
             "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
             "ServerReflectionInfo",
         ) => Role::Viewer,
-        ("quorate.v1.AdminService", "Switch" | "Freeze" | "Unfreeze" | "TransferLeadership") => Role::Operator,
+        ("quorate.v1.AdminService", "Switch" | "AbortSwitch" | "Freeze" | "Unfreeze" | "TransferLeadership") => {
+            Role::Operator
+        }
         (
             "quorate.v1.AdminService",
             "ApplyService" | "RemoveService" | "InitCluster" | "AddMember" | "PromoteMember" | "RemoveMember"

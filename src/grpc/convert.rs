@@ -15,7 +15,7 @@ use crate::{
         safety::{RuleOutcome, RuleReading},
         service::Region,
         state::{Freeze, ServiceState, State},
-        switch::{Cause, RegionEvidence, Switch, SwitchStatus, Vote},
+        switch::{RegionEvidence, Switch, SwitchStatus, Vote},
         verdict::Verdict,
     },
     proto::v1,
@@ -190,10 +190,7 @@ pub fn evidence(of: &Switch) -> view::Evidence {
     let evidence = &of.evidence;
     view::Evidence {
         revision: evidence.revision,
-        reason: match &of.cause {
-            Cause::Manual { reason, .. } if !reason.is_empty() => Some(reason.clone()),
-            _ => None,
-        },
+        reason: Some(of.cause.reason()).filter(|reason| !reason.is_empty()).map(str::to_owned),
         electorate: evidence.electorate.iter().map(|(node, site)| (*node, site.to_string())).collect(),
         regions: evidence.regions.iter().map(|(name, region)| region_evidence(name, region)).collect(),
         rules: evidence.rules.iter().map(|reading| rule(authorised, reading.clone()).into()).collect(),

@@ -89,6 +89,8 @@ impl From<Refusal> for Status {
             Refusal::ActiveRegionRemoved(_) => forbidden("ACTIVE_REGION_REMOVED"),
             Refusal::Adopted => forbidden("ADOPTED"),
             Refusal::TooManyEndpoints(_) => forbidden("TOO_MANY_ENDPOINTS"),
+            Refusal::NothingToAbort(_) => forbidden("NOTHING_TO_ABORT"),
+            Refusal::NothingToGoBackTo(_) => forbidden("NOTHING_TO_GO_BACK_TO"),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         service::DriftPolicy,
         state::{Action, Response, ServiceState},
     },
-    dns::{Provider, ProviderError, Reading},
+    dns::{Grade, Provider, ProviderError, Reading},
 };
 
 /// Attempts at one record before its trouble is told and a pause is made.
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub(super) enum Halt {
     /// Leadership is gone.
     Deposed,
-    /// A switch opened meanwhile and goes first.
+    /// A later epoch was authorised, or a switch opened, meanwhile: it goes first.
     Overtaken,
     /// Somebody must do something, or time must pass.
     Trouble { text: String, retry_after: Option<Duration> },
@@ -82,7 +82,15 @@ impl<L: Log> Office<L> {
         let mut pause = FIRST_PAUSE;
         while let Some(job) = self.log.with_state(|state| state.services.get(name).and_then(Job::of)) {
             let epoch = job.epoch;
-            let done = if job.written { self.observe(name, &job).await } else { self.write_all(name, &job).await };
+            let done = if job.written {
+                // Nothing is written any more, so that nothing need be waited for once a later epoch is authorised.
+                tokio::select! {
+                    done = self.observe(name, &job) => done,
+                    () = self.superseded(name, epoch) => Err(Halt::Overtaken),
+                }
+            } else {
+                self.write_all(name, &job).await
+            };
             match done {
                 Ok(()) | Err(Halt::Overtaken) => pause = FIRST_PAUSE,
                 Err(Halt::Deposed) => return Err(Deposed),
@@ -99,15 +107,25 @@ impl<L: Log> Office<L> {
 
     /// Waits, but not for a switch that was superseded meanwhile: the new one begins at once.
     async fn pause(&self, name: &ServiceName, epoch: Epoch, span: Duration) {
+        tokio::select! {
+            () = sleep(span) => {}
+            () = self.superseded(name, epoch) => {}
+        }
+    }
+
+    /// Ends when `epoch` is not the service's last one any more.
+    async fn superseded(&self, name: &ServiceName, epoch: Epoch) {
         let mut applied = self.log.applied();
-        let until = Instant::now() + span;
-        let open = || self.log.with_state(|s| s.services.get(name).and_then(|s| s.open.as_ref()).map(|o| o.epoch));
-        while open() == Some(epoch) {
-            tokio::select! {
-                () = sleep_until(until) => return,
-                changed = applied.changed() => if changed.is_err() { return },
+        while self.stands(name, epoch) {
+            if applied.changed().await.is_err() {
+                // The node stops, and with it whoever asks.
+                return std::future::pending().await;
             }
         }
+    }
+
+    fn stands(&self, name: &ServiceName, epoch: Epoch) -> bool {
+        self.log.with_state(|state| state.services.get(name).is_some_and(|service| service.epoch == epoch))
     }
 
     /// Replicates what stands in the way, when that has changed.
@@ -160,6 +178,9 @@ impl<L: Log> Office<L> {
     }
 
     /// Reads and writes one record until it stands; says what happened for the evidence.
+    ///
+    /// A later epoch ends it. Where the provider refuses a stale write (grades A and B) one under way is let go at once: the
+    /// later epoch fences it. Where it does not (grade C) its end is awaited, so that the two cannot interleave.
     pub(super) async fn bring(
         &self,
         service: &ServiceState,
@@ -173,18 +194,23 @@ impl<L: Log> Office<L> {
         let rrset = &provider.published(rrset);
         let mut receipt = String::from("stood already");
         let mut last = None;
+        let name = &service.service.name;
         for _ in 0..ATTEMPTS {
-            let attempt = self
-                .under_lease(async {
-                    let found = provider.read(record).await?;
-                    let may_replace =
-                        overwrite || found.rrset.as_ref().is_none_or(|found| service.is_ours(record, found));
-                    match step(Wanted { record, rrset, fence, may_replace }, found) {
-                        Step::Write(change) => provider.write(&change).await.map(Attempt::Wrote),
-                        step => Ok(Attempt::Not(step)),
-                    }
-                })
-                .await?;
+            if !self.stands(name, fence.epoch) {
+                return Err(Halt::Overtaken);
+            }
+            let attempt = self.under_lease(async {
+                let found = provider.read(record).await?;
+                let may_replace = overwrite || found.rrset.as_ref().is_none_or(|found| service.is_ours(record, found));
+                match step(Wanted { record, rrset, fence, may_replace }, found) {
+                    Step::Write(change) => provider.write(&change).await.map(Attempt::Wrote),
+                    step => Ok(Attempt::Not(step)),
+                }
+            });
+            let attempt = tokio::select! {
+                attempt = attempt => attempt?,
+                () = self.superseded(name, fence.epoch), if provider.grade() != Grade::C => return Err(Halt::Overtaken),
+            };
             match attempt {
                 // What was written is read back before it counts: the next round finds it standing.
                 Ok(Attempt::Wrote(said)) => receipt = said.0,

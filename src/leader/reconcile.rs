@@ -106,8 +106,10 @@ impl<L: Log> Office<L> {
                 }
                 Standing::Drift(text) if may_overwrite(service) => {
                     warn!(service = %name, drift = %text, "corrected, as the policy says");
-                    if let Err(Halt::Trouble { text, .. }) = self.bring(service, record, rrset, &fence, true).await {
-                        drifts.push(text);
+                    match self.bring(service, record, rrset, &fence, true).await {
+                        Ok(_) => {}
+                        Err(Halt::Trouble { text, .. }) => drifts.push(text),
+                        Err(halt) => return Err(halt),
                     }
                 }
                 Standing::Drift(text) => drifts.push(text),

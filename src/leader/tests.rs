@@ -10,7 +10,7 @@ use crate::{
     core::{
         names::Epoch,
         record::{Fence, RecordValue},
-        state::ServiceState,
+        state::{Refusal, ServiceState},
         switch::{Cause, Intent, SwitchStatus},
         tests::service,
     },
@@ -127,8 +127,12 @@ struct TestProvider {
     stands: Mutex<Reading>,
     taken: Mutex<Vec<(u64, RrSet)>>,
     fuse: Arc<Fuse>,
-    /// A write begins, and never ends by itself.
+    /// A write begins, and never ends by itself: it waits for `ends`.
     hangs: bool,
+    /// A write that hangs has begun.
+    begun: Arc<tokio::sync::Notify>,
+    ends: Arc<tokio::sync::Notify>,
+    grade: Grade,
     /// When a write that hung was dropped.
     dropped: Arc<Mutex<Option<Instant>>>,
 }
@@ -145,7 +149,7 @@ impl Drop for Dropped {
 #[async_trait]
 impl Provider for TestProvider {
     fn grade(&self) -> Grade {
-        Grade::A
+        self.grade
     }
 
     fn longest_request(&self) -> Duration {
@@ -157,9 +161,11 @@ impl Provider for TestProvider {
     }
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
-        if self.hangs {
+        if self.hangs && change.fence.epoch == Epoch(2) {
             let _dropped = Dropped(self.dropped.clone());
-            std::future::pending::<()>().await;
+            self.begun.notify_one();
+            self.ends.notified().await;
+            return Err(ProviderError::Indeterminate("the answer was lost".into()));
         }
         let blown = self.fuse.blows();
         if blown && self.fuse.fault == Fault::Before {
@@ -204,7 +210,16 @@ impl World {
         let mut app = service("app", &["eu", "us"]);
         app.policy.cooldown = Duration::ZERO;
         let stands = Mutex::new(Reading { rrset: found.map(rrset), fence });
-        let provider = TestProvider { stands, taken: Mutex::default(), fuse, hangs: false, dropped: Arc::default() };
+        let provider = TestProvider {
+            stands,
+            taken: Mutex::default(),
+            fuse,
+            hangs: false,
+            begun: Arc::default(),
+            ends: Arc::default(),
+            grade: Grade::A,
+            dropped: Arc::default(),
+        };
         let world = Self { log: Arc::new(log), provider: Arc::new(provider) };
         world.commit(Action::ApplyService { service: Box::new(app), source: String::new(), by: String::new() });
         world
@@ -391,4 +406,61 @@ async fn a_write_is_dropped_when_its_lease_is_not_renewed() {
     }
     let held = dropped.lock().unwrap().unwrap() - began;
     assert!(held <= LEASE + Duration::from_millis(100), "{held:?}");
+}
+
+fn abort(world: &World) -> Response {
+    let cause = Cause::Abort { by: "ann".into(), reason: String::new() };
+    let (service, to) = ("app".parse().unwrap(), "eu".parse().unwrap());
+    world.commit(Action::Authorise(Intent { service, epoch: Epoch(3), to, cause }))
+}
+
+/// Whatever a leader got done of a switch before it was lost, its successor carries out the abort.
+#[tokio::test(start_paused = true)]
+async fn an_abort_ends_in_the_region_before_whatever_the_step_that_failed() {
+    let mut aborted = 0;
+    for fault in [Fault::Before, Fault::After] {
+        for step in 1.. {
+            let world = World::switching(step, fault);
+            world.lead(|app| app.open.is_none()).await;
+            if !world.log.fuse.burnt() {
+                break;
+            }
+            world.next_term();
+            // The last step's answer was lost, not the step: the switch is over.
+            if world.log.with_state(|state| state.services["app"].open.is_none()) {
+                assert_eq!(abort(&world), Response::Refused(Refusal::NothingToAbort(Epoch(2))));
+                continue;
+            }
+            assert_eq!(abort(&world), Response::Authorised(Epoch(3)), "{fault:?} at {step}");
+            let taken = world.taken().len();
+            world.lead(|app| app.open.is_none()).await;
+            let wanted = Reading { rrset: Some(rrset(0)), fence: FenceReading::Present(fence("prod", 3)) };
+            assert_eq!(*world.provider.stands.lock().unwrap(), wanted, "{fault:?} at {step}");
+            assert_eq!(world.taken()[taken..], [(3, rrset(0))], "{fault:?} at {step}: nothing of epoch 2 any more");
+            aborted += 1;
+        }
+    }
+    assert!(aborted >= 8, "only {aborted} steps were aborted");
+}
+
+/// A write that hangs holds no abort up where the provider refuses stale ones, and is not raced where it does not.
+#[tokio::test(start_paused = true)]
+async fn a_write_under_way_is_let_go_only_where_the_fence_refuses_it() {
+    for grade in [Grade::A, Grade::C] {
+        let mut world = World::switching(u32::MAX, Fault::Before);
+        let provider = Arc::get_mut(&mut world.provider).unwrap();
+        (provider.hangs, provider.grade) = (true, grade);
+        let dropped = world.provider.dropped.clone();
+        let (begun, ends) = (world.provider.begun.clone(), world.provider.ends.clone());
+        let operator = async {
+            begun.notified().await;
+            assert_eq!(abort(&world), Response::Authorised(Epoch(3)));
+            tokio::time::sleep(LEASE * 20).await;
+            assert_eq!(dropped.lock().unwrap().is_some(), grade == Grade::A, "{grade:?}");
+            assert_eq!(world.taken().is_empty(), grade == Grade::C, "{grade:?}: the abort waits only at grade C");
+            ends.notify_one();
+        };
+        tokio::join!(world.lead(|app| app.open.is_none()), operator);
+        assert_eq!(world.taken(), [(3, rrset(0))], "{grade:?}: the lost write is not tried again");
+    }
 }

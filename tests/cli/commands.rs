@@ -123,6 +123,24 @@ async fn a_switch_that_takes_too_long_is_not_called_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_switch_under_way_is_aborted() {
+    let world = World::new().await;
+    world.fake.pass(Duration::from_secs(3_600));
+    world.fake.report(|_, _| true);
+    world.run(&["switch", "abort", "app"]).await.ends(3).complains("no switch is under way, epoch 1 is over");
+    world.run(&["switch", "abort", "shop"]).await.ends(4);
+    world.run(&START).await.ends(0);
+    let other = ["switch", "abort", "app", "--expected-epoch", "1"];
+    world.run(&other).await.ends(3).complains("the service's epoch is 2, not 1");
+    let said = world.run(&["switch", "abort", "app", "--reason", "a false alarm"]).await.ends(0);
+    assert_eq!(said.out, "app: abort, back to eu-west-3, epoch 3: authorised\n");
+    world.run(&["switch", "abort", "app"]).await.ends(3).complains("nothing is there to go back to");
+    assert!(world.run(&["evidence", "get", "app"]).await.ends(0).out.contains("reason: a false alarm\n"));
+    let listed = world.run(&["switch", "list", "app", "-o", "json"]).await.ends(0).json();
+    assert_eq!((&listed["switches"][0]["cause"], &listed["switches"][0]["by"]), (&json!("abort"), &json!("ada")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_formed() {
     let world = World::new().await;
     let init = ["cluster", "init", "--member", "1=oslo@192.0.2.1:7700", "--member", "2=rome@192.0.2.2:7700"];

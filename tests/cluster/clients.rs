@@ -111,8 +111,9 @@ fn roles(cluster: &Cluster, node: SocketAddr, viewer: &Person, pki: &Path) {
     let file = cluster.file("app2.toml", "name = 'x'\n");
     let file = file.to_str().unwrap();
     let operator = make_person(pki, "otto", "operator");
-    let operators: [&[&str]; 4] = [
+    let operators: [&[&str]; 5] = [
         &["switch", "start", "app", "--to", "east"],
+        &["switch", "abort", "app"],
         &["freeze", "--reason", "x"],
         &["unfreeze", "app"],
         &["leader", "transfer", "--to", "1"],

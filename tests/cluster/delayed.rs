@@ -19,8 +19,8 @@ enum Fate {
 }
 
 /// A response code that says "the prerequisites do not hold" (RFC 2136 §2.2).
-const YXRRSET: u8 = 7;
-const NXRRSET: u8 = 8;
+pub const YXRRSET: u8 = 7;
+pub const NXRRSET: u8 = 8;
 
 async fn a_late_write_is_refused(server: DnsServer, fate: Fate) {
     let regions = Regions::start().await;
@@ -80,7 +80,7 @@ async fn a_late_write_is_refused(server: DnsServer, fate: Fate) {
 }
 
 /// Has this node lead.
-fn lead(cluster: &Cluster, id: u64) {
+pub fn lead(cluster: &Cluster, id: u64) {
     until(&format!("node {id} leads"), SOON, || {
         if cluster.leader() == id {
             return Some(());

@@ -16,6 +16,7 @@ mod netns;
 #[path = "../common/seat.rs"]
 mod seat;
 
+mod aborted;
 mod clients;
 mod delayed;
 mod failover;

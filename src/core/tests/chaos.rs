@@ -15,6 +15,7 @@ enum Move {
     Manual(usize, bool),
     Propose(u64, usize),
     Freeze(bool),
+    Abort(usize),
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -29,6 +30,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (0_usize..3, any::<bool>()).prop_map(|(r, o)| Move::Manual(r, o)),
         2 => (0_u64..6, 0_usize..3).prop_map(|(e, r)| Move::Propose(e, r)),
         1 => any::<bool>().prop_map(Move::Freeze),
+        2 => (0_usize..3).prop_map(Move::Abort),
     ]
 }
 
@@ -60,6 +62,7 @@ fn play(cluster: &mut Cluster, step: &Move) {
             let freeze = Freeze { by: "ann".into(), reason: String::new() };
             cluster.apply(Action::Freeze { service: Some(app()), freeze });
         }
+        Move::Abort(region) => drop(cluster.apply(cluster.abort("app", REGIONS[*region]))),
         Move::Freeze(false) => drop(cluster.apply(Action::Unfreeze { service: None })),
     }
 }
@@ -89,6 +92,9 @@ proptest! {
             prop_assert!(cluster.state.log_time >= before.log_time);
             if is.epoch != was.epoch {
                 let switch = is.switches().find(|switch| switch.epoch == is.epoch).unwrap();
+                if matches!(switch.cause, Cause::Abort { .. }) {
+                    prop_assert!(was.open.is_some() && was.active.as_ref() == Some(&switch.to), "an abort of nothing");
+                }
                 if switch.cause == Cause::Failover {
                     let from = switch.from.as_ref().unwrap().as_str();
                     prop_assert!(quorum_down(&before, from), "invariant 3: {from} was not down for a quorum");

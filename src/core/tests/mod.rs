@@ -173,4 +173,10 @@ impl Cluster {
         let epoch = self.of(name).epoch.next();
         Action::Authorise(Intent { service: name.parse().unwrap(), epoch, to: to.parse().unwrap(), cause })
     }
+
+    pub fn abort(&self, name: &str, to: &str) -> Action {
+        let cause = Cause::Abort { by: "ann".into(), reason: "a false alarm".into() };
+        let epoch = self.of(name).epoch.next();
+        Action::Authorise(Intent { service: name.parse().unwrap(), epoch, to: to.parse().unwrap(), cause })
+    }
 }

@@ -296,3 +296,87 @@ fn a_service_changes_under_a_new_epoch_only_where_dns_does() {
     assert_eq!(apply(&mut cluster, &app), Response::Done);
     assert_eq!(cluster.of("app").epoch, Epoch(2));
 }
+
+#[test]
+fn an_abort_goes_back_from_every_step_of_an_open_switch() {
+    for written in [false, true] {
+        let mut cluster = app();
+        cluster.pass_time(Duration::from_secs(601));
+        assert_eq!(cluster.apply(cluster.abort("app", "eu")), Response::Refused(Refusal::NothingToAbort(Epoch(1))));
+        for node in [1, 2] {
+            cluster.sees(node, EU, Fail, 3);
+        }
+        assert_eq!(cluster.step(), [Response::Authorised(Epoch(2))]);
+        if written {
+            let service = "app".parse().unwrap();
+            cluster.apply(Action::Written { service, epoch: Epoch(2), receipts: BTreeMap::new() });
+        }
+        // Compare and set: the epoch must be the one that follows, and the region the one that was active.
+        let mut late = cluster.abort("app", "eu");
+        if let Action::Authorise(intent) = &mut late {
+            intent.epoch = Epoch(2);
+        }
+        assert!(matches!(cluster.apply(late), Response::Refused(Refusal::Epoch { .. })));
+        let elsewhere = Response::Refused(Refusal::NothingToGoBackTo(Epoch(2)));
+        assert_eq!(cluster.apply(cluster.abort("app", "us")), elsewhere);
+
+        // eu is down and the cooldown of epoch 2 runs: neither holds an abort, and its evidence says so.
+        let abort = cluster.abort("app", "eu");
+        assert_eq!(cluster.apply(abort.clone()), Response::Authorised(Epoch(3)));
+        let app = cluster.of("app");
+        let open = app.open.clone().unwrap();
+        assert_eq!((open.from.unwrap().as_str(), open.to.as_str(), open.cause.by()), ("us", "eu", "ann"));
+        let up = open.evidence.rules.iter().find(|reading| reading.rule == Rule::CandidateUp).unwrap();
+        assert!(up.overridden && up.figure.starts_with("1 of 3"), "{up:?}");
+        assert_eq!(app.history.back().unwrap().status(), SwitchStatus::Superseded);
+        assert!(matches!(cluster.apply(abort), Response::Refused(Refusal::Epoch { .. })), "the same abort twice");
+        let again = Response::Refused(Refusal::NothingToGoBackTo(Epoch(3)));
+        assert_eq!(cluster.apply(cluster.abort("app", "us")), again, "an abort is not aborted");
+        let late = Action::Written { service: "app".parse().unwrap(), epoch: Epoch(2), receipts: BTreeMap::new() };
+        assert_eq!(cluster.apply(late), Response::Refused(Refusal::NotOpen(Epoch(2))), "the aborted one is over");
+        cluster.settle("app");
+        assert_eq!(cluster.of("app").active.as_ref().unwrap().as_str(), "eu");
+        assert_eq!(cluster.step(), [], "the cooldown begins with the abort's end");
+        assert!(conclusion(&cluster).contains("cooldown 10 m left"), "{}", conclusion(&cluster));
+    }
+}
+
+#[test]
+fn aborted_failovers_spend_the_budget() {
+    let mut cluster = app();
+    cluster.pass_time(Duration::from_secs(601));
+    for node in [1, 2] {
+        cluster.sees(node, EU, Fail, 3);
+    }
+    for epoch in [2, 4] {
+        assert_eq!(cluster.step(), [Response::Authorised(Epoch(epoch))]);
+        cluster.apply(cluster.abort("app", "eu"));
+        cluster.settle("app");
+        cluster.pass_time(Duration::from_secs(601));
+    }
+    assert_eq!(cluster.step(), [Response::Done], "the cluster and the operator disagree: a freeze, not a flap");
+    assert!(cluster.of("app").frozen.is_some());
+}
+
+#[test]
+fn what_left_no_region_has_nothing_to_go_back_to() {
+    let mut cluster = Cluster::three();
+    let mut app = service("app", &["eu", "us"]);
+    let apply = |service: &Service| Action::ApplyService {
+        service: Box::new(service.clone()),
+        source: String::new(),
+        by: "bob".into(),
+    };
+    cluster.apply(apply(&app));
+    let to = "eu".parse().unwrap();
+    cluster.apply(Action::Authorise(Intent { service: app.name.clone(), epoch: Epoch(1), to, cause: Cause::Adopt }));
+    let nothing = |epoch| Response::Refused(Refusal::NothingToGoBackTo(Epoch(epoch)));
+    assert_eq!(cluster.apply(cluster.abort("app", "eu")), nothing(1), "an adoption");
+    cluster.settle("app");
+    app.records[0].ttl = 30;
+    cluster.apply(apply(&app));
+    assert_eq!(cluster.apply(cluster.abort("app", "eu")), nothing(2), "a revision");
+    let unknown = cluster.abort("app", "eu");
+    cluster.settle("app");
+    assert_eq!(cluster.apply(unknown), Response::Refused(Refusal::NothingToAbort(Epoch(2))), "observed meanwhile");
+}
