@@ -1,11 +1,14 @@
 //! What is written on the command line and in the context file, and what is shown of what a node answers.
 
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{cluster::MemberArgument, connect, evidence, failure::Failure};
 use crate::fuzz::{Target, joined, split};
 
-pub(crate) const TARGETS: &[Target] = &[Target { name: "command-line", run: arguments, seeds: some_arguments }];
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "command-line", run: arguments, seeds: some_arguments },
+    Target { name: "cli-shown", run: shown, seeds: crate::grpc::fuzz::answers },
+];
 
 fn arguments(input: &[u8]) {
     let Some((kind, bytes)) = split(input) else { return };
@@ -35,16 +38,17 @@ fn harmless(shown: &str) {
     assert!(!shown.contains(wrong), "a terminal would obey this: {shown:?}");
 }
 
-/// The evidence as a node sends it.
-pub(crate) fn evidence(json: &[u8]) {
-    if let Ok(json) = serde_json::from_slice(json) {
-        harmless(&evidence::shown(json));
+/// A node's evidence, or its refusal with all that it carries.
+fn shown(input: &[u8]) {
+    let Some((kind, bytes)) = split(input) else { return };
+    if kind == 3 {
+        if let Ok(json) = serde_json::from_slice(bytes) {
+            harmless(&evidence::shown(json));
+        }
+        return;
     }
-}
-
-/// A node's refusal, with all that it carries.
-pub(crate) fn refusal(status: &Status) {
-    let failure = Failure::from_status(status);
+    let status = Status::with_details(Code::FailedPrecondition, "no", bytes.to_vec().into());
+    let failure = Failure::from_status(&status);
     let mut shown = Vec::new();
     failure.print(super::Output::Table, &mut shown).expect("memory takes it");
     harmless(&String::from_utf8_lossy(&shown));
