@@ -44,7 +44,7 @@ impl Diagnostic {
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |length| start + length);
         let line = text[line_start..line_end].trim_end_matches('\r');
-        let end = floor(text, span.end.clamp(start, line_start + line.len()).max(start));
+        let end = floor(text, span.end.clamp(start, start.max(line_start + line.len())));
         Self {
             line: text[..line_start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,

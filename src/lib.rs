@@ -91,6 +91,8 @@ pub mod core;
 pub mod demo;
 pub mod diagnostic;
 pub mod dns;
+#[cfg(feature = "testing")]
+pub mod fuzz;
 pub mod grpc;
 pub mod http;
 pub mod leader;

@@ -24,7 +24,8 @@ start for themselves) are installed first, without starting any of their service
 virtual environment under the build directory. Without them, the tests that need them say SKIP.
 
 Environment: CARGO_TARGET_DIR and PROPTEST_CASES mean what they always mean; QUORATE_PART_TIMEOUT is the longest that
-one part may take (default 20m).
+one part may take (default 20m). FUZZ_SECONDS is how long the part `fuzz` goes on (default 60), FUZZ_SEED sends it another
+way. tests/fuzz/coverage.sh fuzzes with libFuzzer, where there is nightly Rust.
 
 Exit code: 0 all passed, 1 something failed, 2 wrong usage, 130 interrupted.
 
@@ -34,6 +35,7 @@ Examples:
   tests/run.sh unit dns
   tests/run.sh --verbose demo
   PROPTEST_CASES=5000 tests/run.sh unit
+  FUZZ_SECONDS=3600 QUORATE_PART_TIMEOUT=2h tests/run.sh fuzz
   tests/run.sh bench
 HELP
 }

@@ -97,7 +97,7 @@ pub struct Options {
 /// The context file: the same keys as the options. Relative paths are relative to the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Context {
+pub(super) struct Context {
     #[serde(default)]
     nodes: Vec<String>,
     ca: Option<PathBuf>,
@@ -126,6 +126,11 @@ fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(cannot)
 }
 
+/// Reads the context file.
+pub(super) fn context(text: &str) -> Result<Context, toml::de::Error> {
+    toml::from_str(text)
+}
+
 impl Context {
     fn load(explicit: Option<&Path>) -> Result<Self, Failure> {
         let by_default = || {
@@ -134,7 +139,7 @@ impl Context {
             Some(home.join("quorate/config.toml")).filter(|path| path.exists())
         };
         let Some(path) = explicit.map(Path::to_path_buf).or_else(by_default) else { return Ok(Self::default()) };
-        let mut context: Self = toml::from_str(&read(&path)?)
+        let mut context = context(&read(&path)?)
             .map_err(|error| usage(format!("{}: {}", path.display(), error.to_string().trim_end())))?;
         let here = path.parent().unwrap_or(Path::new("."));
         for file in [&mut context.ca, &mut context.cert, &mut context.key].into_iter().flatten() {

@@ -56,6 +56,12 @@ pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -
     Ok(Exit::Done)
 }
 
+/// What a person is shown of evidence in JSON.
+#[cfg(feature = "testing")]
+pub(super) fn shown(evidence: serde_json::Value) -> String {
+    in_words(&Answered { switch: v1::Switch::default().into(), evidence, read: v1::ReadInfo::default().into() })
+}
+
 fn in_words(of: &Answered) -> String {
     let mut parts = vec![switches(std::slice::from_ref(&of.switch))];
     match serde_json::from_value::<Evidence>(of.evidence.clone()) {
@@ -69,7 +75,10 @@ fn in_words(of: &Answered) -> String {
             ]);
         }
         // A newer node's evidence is still worth showing, if not as tables.
-        Err(_) => parts.push(format!("{:#}\n", of.evidence)),
+        Err(_) => {
+            let text = format!("{:#}\n", of.evidence);
+            parts.push(text.split_inclusive('\n').map(|line| printable(line.trim_end()) + "\n").collect());
+        }
     }
     parts.retain(|part| !part.is_empty());
     format!("{}{}", parts.join("\n"), age(&of.read))

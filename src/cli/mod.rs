@@ -9,6 +9,8 @@ mod evidence;
 mod explain;
 mod failure;
 mod freeze;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod output;
 mod pki;
 mod service;

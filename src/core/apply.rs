@@ -292,7 +292,11 @@ fn check_intent(state: &ServiceState, intent: &Intent) -> Result<(), Refusal> {
     let adopting = state.target().is_none();
     let next = state.epoch.next();
     // An adoption goes on from the epoch that this cluster's own fence already carries.
-    let follows = if intent.cause == Cause::Adopt { intent.epoch >= next } else { intent.epoch == next };
+    let follows = if intent.cause == Cause::Adopt {
+        (next..=Epoch::LAST_ADOPTED).contains(&intent.epoch)
+    } else {
+        intent.epoch == next
+    };
     if !follows {
         return Err(Refusal::Epoch { expected: Epoch(intent.epoch.0.saturating_sub(1)), current: state.epoch });
     }

@@ -119,10 +119,16 @@ number!(/// The cluster's clock in milliseconds: moved by the leader's commands 
     LogTime, u64);
 
 impl Epoch {
+    /// The last that a fence may carry. Nothing is above what `next` can reach, so that no text in DNS can make epochs wrap.
+    pub const LAST: Self = Self(1 << 63);
+    /// The last under which a record is taken over: whoever could write 2⁶² into a fence must not leave the cluster without
+    /// epochs to go on from.
+    pub const LAST_ADOPTED: Self = Self(1 << 62);
+
     /// The epoch of the switch after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

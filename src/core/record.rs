@@ -271,8 +271,9 @@ impl FromStr for Fence {
             let cluster = fields.next()?.strip_prefix("cluster=")?.parse().ok()?;
             let epoch = fields.next()?.strip_prefix("epoch=")?;
             let canonical = epoch == "0" || !epoch.starts_with(['0', '+']);
-            (version == "v=1" && canonical && fields.next().is_none())
-                .then_some(Self { cluster, epoch: Epoch(epoch.parse().ok()?) })
+            let epoch = Epoch(epoch.parse().ok()?);
+            let sound = version == "v=1" && canonical && epoch <= Epoch::LAST && fields.next().is_none();
+            sound.then_some(Self { cluster, epoch })
         };
         parse().ok_or_else(|| FenceError(text.chars().take(120).collect()))
     }
@@ -287,9 +288,14 @@ mod tests {
         let fence = Fence { cluster: "prod".parse().unwrap(), epoch: Epoch(42) };
         assert_eq!(fence.to_string(), "v=1 cluster=prod epoch=42");
         assert_eq!(fence.to_string().parse(), Ok(fence));
-        for bad in
-            ["", "v=2 cluster=a epoch=1", "v=1 cluster=a epoch=01", "v=1 cluster=a epoch=+1", "v=1 cluster=a epoch=1 x"]
-        {
+        for bad in [
+            "",
+            "v=2 cluster=a epoch=1",
+            "v=1 cluster=a epoch=01",
+            "v=1 cluster=a epoch=+1",
+            "v=1 cluster=a epoch=1 x",
+            "v=1 cluster=a epoch=18446744073709551615",
+        ] {
             assert!(bad.parse::<Fence>().is_err(), "{bad}");
         }
     }

@@ -342,6 +342,41 @@ impl ServiceState {
 }
 
 impl State {
+    /// Whether the parts fit together, which everything here takes for granted: a state that was built by `apply` does,
+    /// and one out of a file or off a wire must before it is used.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, of) in &self.services {
+            let probes = of.service.regions.iter().map(|region| region.probes.len());
+            if of.service.name != *name || !probes.eq(of.endpoints.iter().map(Vec::len)) {
+                return Err(format!("service `{name}` does not fit its own endpoints"));
+            }
+        }
+        let mut count = 0;
+        for (name, of) in &self.services {
+            for (region, ids) in of.endpoints.iter().enumerate() {
+                count += ids.len();
+                let known = |(probe, id): (usize, &EndpointId)| {
+                    self.endpoints.get(id).is_some_and(|at| (&at.0, at.1, at.2) == (name, region, probe))
+                };
+                if !ids.iter().enumerate().all(known) {
+                    return Err(format!("an endpoint of service `{name}` is another's"));
+                }
+            }
+        }
+        if count != self.endpoints.len() {
+            return Err("an endpoint is of no service".to_owned());
+        }
+        match self.endpoints.last_key_value() {
+            Some((last, _)) if last.0 >= self.next_endpoint => {
+                Err("an endpoint's number would be given twice".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Every endpoint that the nodes shall probe.
     #[must_use]
     pub fn catalogue(&self) -> Catalogue {

@@ -185,15 +185,17 @@ async fn look_up_through(
     let address = *resolver.addresses(deadline).await?.first().ok_or("it has no address")?;
     let answer = exchange(address, question, deadline).await?;
     match wire::read_answer(question, &answer, false) {
-        Ok(Found::Records { data, .. }) => {
-            let names =
-                data.iter().filter_map(|data| if let RData::NS(ns) = data { Some(ns.0.to_ascii()) } else { None });
-            let servers: Result<Vec<ServerAddress>, _> = names.map(|name| name.parse()).collect();
-            servers.map_err(|error| error.to_string())
-        }
+        Ok(Found::Records { data, .. }) => nameservers(&data),
         Ok(Found::Nothing | Found::Alias(_)) => Err("there is no such zone".to_owned()),
         Err(unusable) => Err(describe(&unusable)),
     }
+}
+
+/// The servers that NS records name.
+pub(super) fn nameservers(data: &[RData]) -> Result<Vec<ServerAddress>, String> {
+    let names = data.iter().filter_map(|data| if let RData::NS(ns) = data { Some(ns.0.to_ascii()) } else { None });
+    let servers: Result<Vec<ServerAddress>, _> = names.map(|name| name.parse()).collect();
+    servers.map_err(|error| error.to_string())
 }
 
 /// The resolvers that the system names, as resolv.conf(5) has them; at most three are used.
@@ -202,7 +204,7 @@ async fn system_resolvers() -> Result<Vec<ServerAddress>, String> {
     Ok(parse_resolv_conf(&text))
 }
 
-fn parse_resolv_conf(text: &str) -> Vec<ServerAddress> {
+pub(super) fn parse_resolv_conf(text: &str) -> Vec<ServerAddress> {
     let entry = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         (words.next()? == "nameserver").then_some(())?;
@@ -238,7 +240,7 @@ async fn ask(server: SocketAddr, record: &Record, deadline: Instant) -> Answer {
     asked.await.unwrap_or_else(|error: String| Answer::Error(error))
 }
 
-fn describe(unusable: &Unusable) -> String {
+pub(super) fn describe(unusable: &Unusable) -> String {
     match unusable {
         Unusable::Mismatch(error) => error.clone(),
         Unusable::Code(code) => format!("answered {code:?}"),

@@ -6,6 +6,8 @@
 
 pub mod authoritative;
 pub mod config;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 pub mod ovh;
 pub mod rfc2136;
 pub mod tsig;

@@ -140,7 +140,7 @@ impl Rfc2136 {
     }
 
     /// What an answer other than success means. RFC 2136 §2.2 and RFC 8945 §5.3 name the codes.
-    fn refusal(&self, reply: &Reply, record: &Record) -> ProviderError {
+    pub(super) fn refusal(&self, reply: &Reply, record: &Record) -> ProviderError {
         if let Some(error) = reply.error {
             return self.bad_signature(error, reply.skew, record);
         }

@@ -274,7 +274,7 @@ fn described(of: &Diagnostic) -> String {
 }
 
 /// A service file, or every problem in it.
-fn parse(toml: &str) -> Result<(Service, Vec<Diagnostic>), Status> {
+pub(super) fn parse(toml: &str) -> Result<(Service, Vec<Diagnostic>), Status> {
     if toml.len() > FILE_LIMIT {
         return Err(invalid_field("toml", format!("{} bytes, {FILE_LIMIT} are the most", toml.len())));
     }
@@ -307,7 +307,7 @@ fn optional_service(name: &str) -> Result<Option<ServiceName>, Status> {
     if name.is_empty() { Ok(None) } else { convert::name("service", name).map(Some) }
 }
 
-fn bounded(reason: String) -> Result<String, Status> {
+pub(super) fn bounded(reason: String) -> Result<String, Status> {
     if reason.len() > REASON_LIMIT || reason.contains(char::is_control) {
         return Err(invalid_field("reason", format!("one line of at most {REASON_LIMIT} bytes")));
     }

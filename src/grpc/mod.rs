@@ -13,6 +13,8 @@ pub mod auth;
 pub mod cluster;
 mod convert;
 pub mod errors;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};

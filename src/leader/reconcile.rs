@@ -168,6 +168,10 @@ fn adoption(
             return Err(NotOurs::Fence(text));
         }
     }
+    if highest >= Epoch::LAST_ADOPTED {
+        let text = format!("a fence says epoch {highest}, which no cluster reaches: delete that TXT by hand");
+        return Err(NotOurs::Fence(text));
+    }
     let answered = |region: &RegionName| {
         let answers = service.answers(region);
         found.iter().all(|(record, reading)| {

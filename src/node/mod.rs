@@ -10,7 +10,7 @@
 mod cluster;
 mod log;
 mod peers;
-mod providers;
+pub(crate) mod providers;
 mod reporter;
 
 use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

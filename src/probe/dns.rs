@@ -38,7 +38,7 @@ pub(super) async fn check(client: &Client, check: &DnsCheck, progress: &Progress
     Ok(Answer::new(judge(check, &answer)))
 }
 
-fn judge(check: &DnsCheck, answer: &Message) -> Option<Failure> {
+pub(super) fn judge(check: &DnsCheck, answer: &Message) -> Option<Failure> {
     if answer.metadata.response_code != ResponseCode::NoError {
         return Some(Failure::Dns(format!("{}, NOERROR wanted", answer.metadata.response_code)));
     }
@@ -65,7 +65,7 @@ fn value(rtype: RecordType, data: &RData) -> Option<RecordValue> {
     }
 }
 
-fn query(check: &DnsCheck) -> Result<Message, Failure> {
+pub(super) fn query(check: &DnsCheck) -> Result<Message, Failure> {
     let name = Name::from_ascii(format!("{}.", check.name)).map_err(|error| Failure::Unsendable(error.to_string()))?;
     let rtype = match check.rtype {
         RecordType::A => WireType::A,
@@ -83,7 +83,7 @@ fn encode(query: &Message) -> Result<Vec<u8>, Failure> {
 }
 
 /// Whether `bytes` answer the query: the same id and question (RFC 5452 §9.1). Others are somebody else's.
-fn answers(query: &Message, bytes: &[u8]) -> Option<Message> {
+pub(super) fn answers(query: &Message, bytes: &[u8]) -> Option<Message> {
     let message = Message::from_vec(bytes).ok()?;
     let ours = message.metadata.id == query.metadata.id
         && message.metadata.message_type == MessageType::Response

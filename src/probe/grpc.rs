@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::either::Either;
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -26,6 +27,14 @@ pub(super) async fn check(client: &Client, check: &GrpcCheck, progress: &Progres
         Some(tls) => Either::Right(client.tls.secure(stream, tls, Alpn::Http2, progress).await?),
     };
     progress.enter(Stage::Waiting);
+    ask(stream, check).await
+}
+
+/// Asks on a connection that is open.
+pub(super) async fn ask<S>(stream: S, check: &GrpcCheck) -> Result<Answer, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     // The connection exists: the connector hands it out once, and a second call is an error, not a second connection.
     let stream = Mutex::new(Some(TokioIo::new(stream)));
     let connector = tower::service_fn(move |_: Uri| {

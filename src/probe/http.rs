@@ -52,13 +52,13 @@ pub(super) async fn check(
     }
 }
 
-enum Step {
+pub(super) enum Step {
     Done(Answer),
     /// To this location.
     Redirect(String),
 }
 
-fn request(check: &HttpCheck, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+pub(super) fn request(check: &HttpCheck, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
     let method = Method::from_bytes(check.method.as_bytes()).map_err(|error| Failure::Unsendable(error.to_string()))?;
     Request::builder()
         .method(method)
@@ -88,7 +88,7 @@ fn default_port(check: &HttpCheck) -> u16 {
 }
 
 /// The request and the reading of its answer, with the connection driven beside it in the same task.
-async fn exchange<T>(
+pub(super) async fn exchange<T>(
     io: TokioIo<T>,
     request: Request<Empty<Bytes>>,
     check: &HttpCheck,
@@ -213,7 +213,7 @@ async fn read_body(mut body: Incoming) -> Result<(Vec<u8>, bool), Failure> {
 }
 
 /// The path that a redirect leads to, if that is on the same scheme, host and port (RFC 9110 §10.2.2, RFC 3986 §5.2).
-fn redirected(check: &HttpCheck, path: &str, location: &str) -> Result<String, Failure> {
+pub(super) fn redirected(check: &HttpCheck, path: &str, location: &str) -> Result<String, Failure> {
     let reference = location.split('#').next().unwrap_or_default();
     let scheme = if check.tls.is_some() { "https" } else { "http" };
     let absolute = if reference.starts_with("//") {

@@ -13,6 +13,8 @@ pub mod check;
 mod connect;
 pub mod controls;
 mod dns;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod grpc;
 mod http;
 pub mod ledger;

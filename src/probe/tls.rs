@@ -101,7 +101,7 @@ fn handshake_failure(error: io::Error) -> Failure {
 }
 
 /// Fails when the certificate is past its `notAfter` (RFC 5280 §4.1.2.5) or will be within `wanted`.
-fn check_life(certificate: &CertificateDer<'_>, now: Duration, wanted: Duration) -> Result<(), Failure> {
+pub(super) fn check_life(certificate: &CertificateDer<'_>, now: Duration, wanted: Duration) -> Result<(), Failure> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|_| Failure::Tls("the certificate cannot be read".to_owned()))?;
     let not_after = Duration::from_secs(u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0));

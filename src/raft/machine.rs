@@ -53,8 +53,8 @@ struct Shared {
 }
 
 #[derive(Clone, Default)]
-struct Applied {
-    state: State,
+pub(super) struct Applied {
+    pub(super) state: State,
     last: Option<LogId>,
     membership: StoredMembership,
 }
@@ -144,7 +144,7 @@ impl Machine {
 }
 
 impl Applied {
-    fn apply(&mut self, entry: super::types::Entry) -> Response {
+    pub(super) fn apply(&mut self, entry: super::types::Entry) -> Response {
         let at = position(entry.log_id);
         self.last = Some(entry.log_id);
         match entry.payload {
@@ -165,7 +165,7 @@ impl Applied {
         SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() }
     }
 
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let message = pb::SnapshotFile {
             last: self.last.map(wire::log_id_to),
             membership_at: self.membership.log_id().map(wire::log_id_to),
@@ -176,12 +176,14 @@ impl Applied {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Applied, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Applied, String> {
     let payload = format::unseal(Kind::Snapshot, bytes).map_err(|e| e.to_string())?;
     let message = pb::SnapshotFile::decode(payload).map_err(|e| e.to_string())?;
     let read = || -> Result<Applied, WireError> {
+        let state: State = wire::from_cbor("state", &message.state)?;
+        state.check().map_err(|why| WireError::Invalid { field: "state", why })?;
         Ok(Applied {
-            state: wire::from_cbor("state", &message.state)?,
+            state,
             last: message.last.map(wire::log_id_from),
             membership: wire::stored_membership_from(message.membership_at, message.membership.clone())?,
         })

@@ -4,12 +4,14 @@
 //! lets a leader of one term write in the name of another. What is on disk, and why it can be trusted, is told in `store`.
 
 mod error;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod machine;
 mod members;
 mod network;
 mod peers;
 mod server;
-mod store;
+pub(crate) mod store;
 mod types;
 mod wire;
 

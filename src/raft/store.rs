@@ -16,6 +16,8 @@ mod dir;
 pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod format;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 pub(crate) mod meta;
 #[cfg(test)]
 mod tests;

@@ -197,11 +197,9 @@ impl Client {
         let response = self.http.get(url).send().await.map_err(|error| not_sent(error.to_string()))?;
         let status = response.status();
         let body = read_body(response).await.map_err(not_sent)?;
-        let time: Option<i64> = std::str::from_utf8(&body).ok().and_then(|text| text.trim().parse().ok());
-        let Some(time) = time.filter(|_| status.is_success()) else {
+        let Some(skew) = skew(&body).filter(|_| status.is_success()) else {
             return Err(not_sent(format!("status {status}, and not the time")));
         };
-        let skew = time - now();
         self.skew.store(skew, Ordering::Relaxed);
         Ok(skew)
     }
@@ -247,8 +245,14 @@ impl Client {
     }
 }
 
+/// What `GET /auth/time` answered, less our own clock. A time that no clock shows is none.
+pub(super) fn skew(body: &[u8]) -> Option<i64> {
+    let time: i64 = std::str::from_utf8(body).ok()?.trim().parse().ok()?;
+    time.checked_sub(now()).filter(|skew| now().checked_add(*skew).is_some())
+}
+
 impl Refusal {
-    fn read(status: u16, headers: &header::HeaderMap, body: &[u8], call: String) -> Self {
+    pub(super) fn read(status: u16, headers: &header::HeaderMap, body: &[u8], call: String) -> Self {
         #[derive(Deserialize, Default)]
         #[serde(default)]
         struct Body {

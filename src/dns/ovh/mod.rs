@@ -23,6 +23,8 @@
 
 mod client;
 mod entry;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 
 use std::time::Duration;
 

@@ -92,10 +92,9 @@ pub fn create_store(dir: &Path, cluster: &ClusterId, node: NodeId) -> Result<(),
     }
     Engine::create(&dir.join(LOG)).map_err(io)?;
     MetaFile::create(&dir.join(META)).map_err(io)?;
-    let identity = pb::StoreIdentity { cluster: cluster.to_string(), node };
     // The identity comes last: a store without one is no store, so that a power cut leaves nothing half-made.
     files::sync_dir(dir).map_err(io)?;
-    files::replace(&dir.join(IDENTITY), &format::seal(Kind::Identity, &identity.encode_to_vec())).map_err(io)?;
+    files::replace(&dir.join(IDENTITY), &write_identity(cluster, node)).map_err(io)?;
     files::sync_dir(dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(io)
 }
 
@@ -128,10 +127,19 @@ impl StoreDir {
             nix::errno::Errno::EWOULDBLOCK => OpenError::Locked(path.to_owned()),
             other => io(other.into()),
         })?;
-        let bad = |why: String| corrupt(&identity_file, None, why);
-        let payload = format::unseal(Kind::Identity, &bytes).map_err(|e| bad(e.to_string()))?;
-        let identity = pb::StoreIdentity::decode(payload).map_err(|e| bad(e.to_string()))?;
-        let cluster = identity.cluster.parse().map_err(|e| bad(format!("{e}")))?;
-        Ok(Self { path: path.to_owned(), cluster, node: identity.node, lock })
+        let (cluster, node) = read_identity(&bytes).map_err(|why| corrupt(&identity_file, None, why))?;
+        Ok(Self { path: path.to_owned(), cluster, node, lock })
     }
+}
+
+pub(super) fn write_identity(cluster: &ClusterId, node: NodeId) -> Vec<u8> {
+    let identity = pb::StoreIdentity { cluster: cluster.to_string(), node };
+    format::seal(Kind::Identity, &identity.encode_to_vec())
+}
+
+pub(super) fn read_identity(bytes: &[u8]) -> Result<(ClusterId, NodeId), String> {
+    let payload = format::unseal(Kind::Identity, bytes).map_err(|e| e.to_string())?;
+    let identity = pb::StoreIdentity::decode(payload).map_err(|e| e.to_string())?;
+    let cluster = identity.cluster.parse().map_err(|e| format!("{e}"))?;
+    Ok((cluster, identity.node))
 }

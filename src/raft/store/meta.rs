@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Each copy's place. A payload is at most a few hundred bytes.
-const SLOT: usize = 4096;
+pub(super) const SLOT: usize = 4096;
 
 /// What is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -123,7 +123,7 @@ impl MetaFile {
     }
 }
 
-fn encode(meta: &Meta) -> Vec<u8> {
+pub(super) fn encode(meta: &Meta) -> Vec<u8> {
     let message = pb::StoreMeta {
         seq: meta.seq,
         vote: meta.vote.as_ref().map(wire::vote_to),
@@ -139,7 +139,7 @@ fn encode(meta: &Meta) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<Meta, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Meta, String> {
     if bytes.len() != SLOT {
         return Err(FormatError::Length { have: bytes.len() as u64, want: SLOT as u64 }.to_string());
     }
