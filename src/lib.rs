@@ -92,6 +92,7 @@ pub mod demo;
 pub mod diagnostic;
 pub mod dns;
 pub mod grpc;
+pub mod history;
 pub mod http;
 pub mod leader;
 pub mod metrics;
