@@ -102,6 +102,7 @@ pub mod probe;
 pub mod proto;
 pub mod raft;
 pub mod reader;
+pub mod replay;
 pub mod secret;
 pub mod service_file;
 pub mod telemetry;

@@ -59,7 +59,8 @@ impl State {
         let probes = self.services.values().flat_map(|service| {
             service.service.regions.iter().flat_map(|region| &region.probes).map(|probe| service.ttl(probe))
         });
-        let (ttl, longest) = probes.fold((Duration::MAX, Duration::ZERO), |(low, high), ttl| (low.min(ttl), high.max(ttl)));
+        let (ttl, longest) =
+            probes.fold((Duration::MAX, Duration::ZERO), |(low, high), ttl| (low.min(ttl), high.max(ttl)));
         let mut until = LogTime(u64::MAX);
         for view in self.voters.keys().filter_map(|node| self.current_view(*node)) {
             if self.log_time <= view.logged.after(ttl) {

@@ -117,7 +117,9 @@ impl Decoder {
                     self.done += length;
                     return Some(match read {
                         Ok(record) => self.known(record, here, length),
-                        Err(error) => damaged(here, length, &format!("its checksum is right, and it is no record: {error}")),
+                        Err(error) => {
+                            damaged(here, length, &format!("its checksum is right, and it is no record: {error}"))
+                        }
                     });
                 }
             };
@@ -130,9 +132,11 @@ impl Decoder {
 
     fn known(&self, record: Record, offset: u64, length: usize) -> Item {
         match &record {
-            Record::Begin(begin) if begin.version != VERSION => {
-                damaged(offset, length, &format!("a history of version {}, which this release does not know", begin.version))
-            }
+            Record::Begin(begin) if begin.version != VERSION => damaged(
+                offset,
+                length,
+                &format!("a history of version {}, which this release does not know", begin.version),
+            ),
             _ => Item::Record(Box::new(record)),
         }
     }

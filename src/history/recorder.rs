@@ -35,8 +35,8 @@ const DELAY: Duration = Duration::from_secs(1);
 /// A segment is this part of all, and not longer than so many bytes.
 const PARTS: u64 = 8;
 const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
-/// Nor longer than this.
-const LONGEST_SPAN: Duration = Duration::from_hours(6);
+/// Nor longer than this: damage costs what follows it in the segment, because a change needs what it is a change of.
+const LONGEST_SPAN: Duration = Duration::from_hours(1);
 /// What the log and its snapshots must find free: below that nothing is recorded.
 const RESERVE: u64 = 64 * 1024 * 1024;
 /// How long the recording rests after the disk refused.
