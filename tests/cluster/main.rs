@@ -26,4 +26,5 @@ mod killed;
 mod members;
 mod ovh;
 mod reads;
+mod replay;
 mod stage;
