@@ -94,6 +94,7 @@ pub mod dns;
 #[cfg(feature = "testing")]
 pub mod fuzz;
 pub mod grpc;
+pub mod history;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -103,6 +104,7 @@ pub mod probe;
 pub mod proto;
 pub mod raft;
 pub mod reader;
+pub mod replay;
 pub mod secret;
 pub mod service_file;
 pub mod telemetry;

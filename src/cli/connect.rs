@@ -371,6 +371,11 @@ pub fn admin(channel: Channel) -> v1::admin_service_client::AdminServiceClient<C
     v1::admin_service_client::AdminServiceClient::new(channel).max_decoding_message_size(ANSWER_LIMIT)
 }
 
+/// As [`verdicts`], for the recordings.
+pub fn histories(channel: Channel) -> v1::history_service_client::HistoryServiceClient<Channel> {
+    v1::history_service_client::HistoryServiceClient::new(channel)
+}
+
 impl NoAnswer {
     fn connect(error: String) -> Self {
         Self::Connect { error, certificate: false }

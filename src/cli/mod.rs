@@ -11,8 +11,10 @@ mod failure;
 mod freeze;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod history;
 mod output;
 mod pki;
+mod replay;
 mod service;
 mod switch;
 mod verdict;
@@ -102,6 +104,11 @@ enum Command {
     /// Who leads
     #[command(subcommand)]
     Leader(cluster::LeaderCommand),
+    /// What the nodes recorded of the past
+    #[command(subcommand)]
+    History(history::Command),
+    /// What another policy would have done in the past
+    Replay(replay::Arguments),
     /// The certificate authority and the certificates of nodes and people
     #[command(subcommand)]
     Pki(pki::Command),
@@ -156,6 +163,8 @@ impl Cli {
             Command::Pki(command) => return pki::run(command, screen),
             Command::Service(service::Command::Check { files }) => return service::check(&files, screen),
             Command::Completions { shell } => return completions(shell, screen.out),
+            // A recording in a file needs none either.
+            Command::Replay(arguments) => return replay::run(arguments, connection, screen).await,
             other => other,
         };
         let session = connection.session()?;
@@ -170,7 +179,8 @@ impl Cli {
             Command::Cluster(command) => cluster::run(command, &session, screen).await,
             Command::Member(command) => cluster::member(command, &session, screen).await,
             Command::Leader(command) => cluster::leader(command, &session, screen).await,
-            Command::Pki(_) | Command::Completions { .. } => Ok(Exit::Done),
+            Command::History(command) => history::run(command, &session, screen).await,
+            Command::Replay(_) | Command::Pki(_) | Command::Completions { .. } => Ok(Exit::Done),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
         service::{Probe, Target},
     },
     diagnostic::{Diagnostic, Problems},
+    history,
     reader::{Document, MAX_BYTES, Table, Value},
     secret::Environment,
     service_file,
@@ -43,6 +44,8 @@ pub struct Config {
     pub providers: BTreeMap<ProviderName, ProviderSection>,
     /// `[log]`
     pub log: LogSection,
+    /// `[history]`; `None` when it is off.
+    pub history: Option<history::Settings>,
 }
 
 /// Who and where this node is.
@@ -165,15 +168,16 @@ pub fn parse(text: &str, environment: Environment<'_>) -> Result<(Config, Vec<Di
         let timing = file.table("timing", timing).unwrap_or_default();
         let providers = file.table("provider", |table| provider::all(table, environment)).unwrap_or_default();
         let log = file.table("log", log).unwrap_or_default();
+        let history = file.table("history", history).unwrap_or_else(|| Some(history::Settings::default()));
         (
-            node.zip(tls).map(|(node, tls)| (node, tls, timing, providers, log)),
+            node.zip(tls).map(|(node, tls)| (node, tls, timing, providers, log, history)),
             file.tables("control", service_file::probe),
         )
     });
     let mut warnings = Vec::new();
     let controls = self::controls(&document, &controls, &mut warnings);
-    let config = parts.zip(controls).map(|((node, tls, timing, providers, log), controls)| {
-        (Config { node, tls, timing, controls, providers, log }, warnings)
+    let config = parts.zip(controls).map(|((node, tls, timing, providers, log, history), controls)| {
+        (Config { node, tls, timing, controls, providers, log, history }, warnings)
     });
     document.finish(config)
 }
@@ -333,4 +337,21 @@ fn log(table: &Table<'_, '_>) -> LogSection {
         level: table.get("level").as_ref().and_then(level).unwrap_or(tracing::Level::INFO),
         format: table.get("format").as_ref().and_then(format).unwrap_or(LogFormat::Text),
     }
+}
+
+/// What is kept of the past, on this node.
+fn history(table: &Table<'_, '_>) -> Option<history::Settings> {
+    let default = history::Settings::default();
+    let enabled = table.boolean("enabled").unwrap_or(true);
+    let keep = table.get("keep");
+    let (shortest, longest) = (Duration::from_hours(1), Duration::from_hours(400 * 24));
+    let keep = keep.map_or(Some(default.keep), |value| value.duration_within(shortest, longest));
+    let bytes = table.get("size_mib").map_or(Some(default.bytes), |value| {
+        let mib = value.integer().and_then(|mib| u64::try_from(mib).ok()).filter(|mib| (8..=65_536).contains(mib));
+        if mib.is_none() {
+            value.refuse("the history takes from 8 to 65536 MiB", Some("write enabled = false to have none"));
+        }
+        mib.map(|mib| mib << 20)
+    });
+    Some(history::Settings { keep: keep?, bytes: bytes? }).filter(|_| enabled)
 }

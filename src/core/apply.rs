@@ -18,11 +18,14 @@ use super::{
 impl State {
     /// Applies one committed command.
     pub fn apply(&mut self, position: Position, command: &Command) -> Response {
+        let quiet = self.is_quiet(position, command);
         self.enter_term(position);
         self.log_time = self.log_time.max(command.at);
         let stamp = Stamp { at: self.log_time, wall: command.wall, term: position.term, index: position.index };
         let response = self.act(stamp, &command.action);
-        self.refresh_verdicts();
+        if !(quiet && self.calm_at(self.log_time)) {
+            self.refresh_verdicts();
+        }
         response
     }
 
@@ -284,6 +287,7 @@ impl State {
                 state.verdicts.insert(region, Standing { verdict, since: self.log_time });
             }
         }
+        self.calm = self.take_calm();
     }
 }
 

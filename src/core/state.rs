@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    calm::Calm,
     names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Opinion, View},
     record::{Record, RrSet},
@@ -223,6 +224,8 @@ pub struct State {
     pub(super) next_endpoint: u32,
     /// The last epochs of services that were removed: an epoch is never given twice (invariant 1).
     pub(super) retired: BTreeMap<ServiceName, Epoch>,
+    #[serde(skip)]
+    pub(super) calm: Calm,
 }
 
 /// A service and what became of it.

@@ -38,6 +38,7 @@ pub fn access(path: &str) -> Option<Access> {
             "GetVerdict" | "ListVerdicts" | "WatchVerdicts" | "Explain" | "ListSwitches" | "GetEvidence",
         )
         | ("quorate.v1.AdminService", "ListServices" | "ListMembers")
+        | ("quorate.v1.HistoryService", "ExportHistory")
         | ("grpc.health.v1.Health", "Check" | "List" | "Watch")
         | (
             "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
@@ -156,9 +157,10 @@ mod tests {
 
     use super::*;
 
-    const PROTOS: [(&str, &str); 2] = [
+    const PROTOS: [(&str, &str); 3] = [
         ("VerdictService", include_str!("../../proto/quorate/v1/verdict.proto")),
         ("AdminService", include_str!("../../proto/quorate/v1/admin.proto")),
+        ("HistoryService", include_str!("../../proto/quorate/v1/history.proto")),
     ];
 
     /// Every method of the public API, and the role that its comment names; verdicts all need the viewer's.

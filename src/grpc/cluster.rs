@@ -1,14 +1,17 @@
 //! What the servers need of the cluster: read, propose, change the membership. `node` implements it; tests do too.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::core::{
-    names::{ClusterId, LogTime, NodeId, Site},
-    service::Service,
-    state::{Action, Position, Response, State},
+use crate::{
+    core::{
+        names::{ClusterId, LogTime, NodeId, Site},
+        service::Service,
+        state::{Action, Position, Response, State},
+    },
+    history::Recorder,
 };
 
 /// How old an answer may be.
@@ -159,6 +162,11 @@ pub trait Cluster: Send + Sync + 'static {
     /// # Errors
     /// What stands in the way, one line a record.
     async fn check_providers(&self, service: &Service) -> Result<(), Vec<String>>;
+
+    /// What this node records, if it does.
+    fn history(&self) -> Option<Arc<Recorder>> {
+        None
+    }
 
     /// The members as this node sees them.
     fn membership(&self) -> Membership;

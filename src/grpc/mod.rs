@@ -15,6 +15,7 @@ mod convert;
 pub mod errors;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+pub mod history;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -32,7 +33,8 @@ pub use cluster::{Cluster, ClusterError, Consistency, ReadInfo, Violation};
 use crate::{
     core::{explain::words, names::ClusterId},
     proto::v1::{
-        FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, verdict_service_server::VerdictServiceServer,
+        FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, history_service_server::HistoryServiceServer,
+        verdict_service_server::VerdictServiceServer,
     },
     view,
 };
@@ -74,7 +76,8 @@ pub async fn api(
     let (health, health_server) = tonic_health::server::health_reporter();
     set_health(&health, false).await;
     let routes = Routes::default()
-        .add_service(VerdictServiceServer::new(verdict::Verdicts::new(cluster.clone(), shutdown)))
+        .add_service(VerdictServiceServer::new(verdict::Verdicts::new(cluster.clone(), shutdown.clone())))
+        .add_service(HistoryServiceServer::new(history::Histories::new(cluster.clone(), shutdown)))
         .add_service(AdminServiceServer::new(admin::Admin::new(cluster)))
         .add_service(health_server)
         .add_service(reflection().build_v1()?)

@@ -1,6 +1,6 @@
 //! The cluster as the public API sees it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{sync::watch, time::timeout};
@@ -16,6 +16,7 @@ use crate::{
     },
     dns::Grade,
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
+    history::Recorder,
     raft::{self, InitError, MemberChange, MemberError},
 };
 
@@ -91,6 +92,10 @@ impl Cluster for Node {
         });
         let problems: Vec<_> = futures::future::join_all(checks).await.into_iter().flatten().collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn history(&self) -> Option<Arc<Recorder>> {
+        self.history.clone()
     }
 
     fn membership(&self) -> Membership {

@@ -40,7 +40,9 @@ use crate::{
         authoritative::{Answer, Authoritative},
         config::BuildError,
     },
-    grpc, http,
+    grpc,
+    history::Recorder,
+    http,
     leader::{Nameservers, Office, Tools},
     metrics::{self, Front},
     probe::{self, Phase, Prober, controls::Control},
@@ -108,6 +110,7 @@ pub struct Node {
     heard: watch::Sender<Option<Instant>>,
     /// How long an answer from the leader is waited for.
     patience: Duration,
+    history: Option<Arc<Recorder>>,
 }
 
 /// Runs a node until `shutdown` resolves or something fails that it cannot go on without.
@@ -127,6 +130,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         election_max: config.timing.election_max,
         heartbeat: config.timing.heartbeat,
     };
+    let history = record(&config);
     let raft = Raft::start(Options {
         node: config.node.id,
         data: config.node.data.clone(),
@@ -134,6 +138,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         tls: tls.clone(),
         snapshot_every: SNAPSHOT_EVERY,
         routes: std::collections::BTreeMap::new(),
+        history: history.clone(),
     })
     .await?;
 
@@ -154,6 +159,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         desk: desk_seen,
         heard: watch::channel(None).0,
         patience: timing.election_max,
+        history: history.clone(),
         raft: raft.clone(),
     });
     let tools = Tools {
@@ -186,11 +192,28 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     // Offices end before consensus does, so that no write outlives the leadership that began it.
     tasks.shutdown().await;
     raft.shutdown().await;
+    if let Some(history) = history {
+        // Openraft's tasks may hold it a while longer.
+        let _ = tokio::task::spawn_blocking(move || history.flush()).await;
+    }
     match &ended {
         Ok(()) => info!("stopped"),
         Err(why) => error!(%why, "stopped"),
     }
     ended
+}
+
+/// A node without a history is a node all the same.
+fn record(config: &Config) -> Option<Arc<Recorder>> {
+    let settings = config.history?;
+    let dir = config.node.data.join("history");
+    match Recorder::start(&dir, settings, config.node.cluster.clone(), config.node.id) {
+        Ok(recorder) => Some(Arc::new(recorder)),
+        Err(error) => {
+            warn!(dir = %dir.display(), %error, "no history is recorded until the next start");
+            None
+        }
+    }
 }
 
 fn load_tls(config: &Config) -> Result<PeerTls, RunError> {

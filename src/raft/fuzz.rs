@@ -132,7 +132,7 @@ fn snapshot(input: &[u8]) {
     assert_eq!(again.encode(), encoded);
     crate::fuzz::answer_everything(&applied.state);
     for entry in store::fuzz::log() {
-        let _ = applied.apply(entry);
+        let _ = applied.apply(entry, None);
         crate::fuzz::answer_everything(&applied.state);
     }
 }
@@ -141,7 +141,7 @@ fn snapshots() -> Vec<Vec<u8>> {
     let mut applied = machine::Applied::default();
     let mut files = Vec::new();
     for entry in store::fuzz::log() {
-        let _ = applied.apply(entry);
+        let _ = applied.apply(entry, None);
         files.push(applied.encode());
     }
     let last = files.last().cloned().unwrap_or_default();

@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use bytes::Bytes;
@@ -32,6 +32,7 @@ use crate::{
         names::{NodeId, Site},
         state::{Position, Response, State},
     },
+    history::{Record, Recorder},
     proto::raft as pb,
 };
 
@@ -50,6 +51,7 @@ struct Shared {
     /// One snapshot is written at a time: a build and an installation may meet.
     writing: Mutex<()>,
     hash: Mutex<Option<(Option<LogId>, String)>>,
+    history: OnceLock<Arc<Recorder>>,
 }
 
 #[derive(Clone, Default)]
@@ -82,7 +84,14 @@ impl Machine {
             file,
             writing: Mutex::new(()),
             hash: Mutex::new(None),
+            history: OnceLock::new(),
         })))
+    }
+
+    /// Has what is applied from now on taken down; once.
+    pub(crate) fn record_to(&self, history: Arc<Recorder>) {
+        // A second recorder would record the same.
+        let _ = self.0.history.set(history);
     }
 
     /// Reads the applied state. `f` keeps entries from being applied while it runs.
@@ -144,21 +153,30 @@ impl Machine {
 }
 
 impl Applied {
-    pub(super) fn apply(&mut self, entry: super::types::Entry) -> Response {
+    pub(super) fn apply(&mut self, entry: super::types::Entry, history: Option<&Recorder>) -> Response {
         let at = position(entry.log_id);
         self.last = Some(entry.log_id);
-        match entry.payload {
-            EntryPayload::Normal(command) => self.state.apply(at, &command.0),
+        let history = history.filter(|history| history.before(at, &self.state));
+        let (response, record) = match entry.payload {
+            EntryPayload::Normal(command) => {
+                let response = self.state.apply(at, &command.0);
+                (response, Record::Entry { position: at, command: command.0 })
+            }
             EntryPayload::Blank => {
                 self.state.enter_term(at);
-                Response::Done
+                (Response::Done, Record::Term { position: at })
             }
             EntryPayload::Membership(membership) => {
-                self.state.set_voters(at, voters(&membership));
+                let voters = voters(&membership);
+                self.state.set_voters(at, voters.clone());
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
-                Response::Done
+                (Response::Done, Record::Voters { position: at, voters })
             }
+        };
+        if let Some(history) = history {
+            history.record(record);
         }
+        response
     }
 
     fn meta(&self) -> SnapshotMeta {
@@ -228,7 +246,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let response = self.write().apply(entry);
+            let response = self.write().apply(entry, self.0.history.get().map(Arc::as_ref));
             if let Some(responder) = responder {
                 responder.send(response);
             }
@@ -247,6 +265,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not what its header says"));
         }
         self.store_snapshot(snapshot).await?;
+        if let (Some(history), Some(last)) = (self.0.history.get(), applied.last) {
+            history.replaced(position(last));
+        }
         *self.write() = applied;
         self.publish();
         Ok(())

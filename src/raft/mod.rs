@@ -51,6 +51,7 @@ use crate::{
         names::{ClusterId, NodeId},
         state::{Command, Position, Response, State},
     },
+    history::Recorder,
     proto::raft::peer_service_server::{PeerService, PeerServiceServer},
     tls::{Identity, PeerTls},
 };
@@ -100,6 +101,8 @@ pub struct Options {
     pub snapshot_every: u64,
     /// Addresses at which this node reaches others, where they are not the ones that the cluster lists (tunnels, NAT).
     pub routes: BTreeMap<NodeId, String>,
+    /// Who takes down what is applied, if anybody does.
+    pub history: Option<Arc<Recorder>>,
 }
 
 /// Proof that this node led at some instant of the call.
@@ -181,12 +184,15 @@ impl Raft {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let config = config(&options)?;
         let certificate = options.tls.identity()?;
-        let data = options.data.clone();
+        let (data, history) = (options.data.clone(), options.history.clone());
         let opened = tokio::task::spawn_blocking(move || -> Result<_, OpenError> {
             let dir = StoreDir::open(&data)?;
             let (cluster, node) = (dir.cluster.clone(), dir.node);
             let log = LogStore::open(dir)?;
             let machine = Machine::open(&data, log.purged())?;
+            if let Some(history) = history {
+                machine.record_to(history);
+            }
             Ok((cluster, node, log, machine))
         });
         let opened = opened.await.map_err(|e| StartError::Consensus(e.to_string()))?;

@@ -14,7 +14,7 @@ use crate::{
         draft::{
             Draft, PolicyDraft, ProbeDraft, QueryDraft, QuorumDraft, RecordDraft, RegionDraft, StatusDraft, TableDraft,
         },
-        service::{Scalar, Service},
+        service::{Policy, Region, Scalar, Service},
     },
     diagnostic::{Diagnostic, Problems},
     reader::{Document, Table, Value},
@@ -33,6 +33,24 @@ pub fn parse(text: &str) -> Result<(Service, Vec<Diagnostic>), Problems> {
     let placed = validated
         .map(|(service, warnings)| (service, warnings.into_iter().map(|warning| document.place(warning)).collect()));
     document.finish(placed)
+}
+
+/// Whether a text is `[policy]` and nothing else, as far as it is TOML at all.
+#[must_use]
+pub fn is_policy_alone(text: &str) -> bool {
+    let keys = toml::from_str::<toml::Table>(text);
+    keys.is_ok_and(|table| !table.is_empty() && table.keys().all(|key| key == "policy"))
+}
+
+/// Reads a file that is `[policy]` and nothing else, for a service with these regions. What is not written has its default.
+///
+/// # Errors
+/// Every problem, in the order of the text.
+pub fn parse_policy(text: &str, regions: &[Region]) -> Result<Policy, Problems> {
+    let document = Document::parse(text, None)?;
+    let draft = document.read(|file| file.table("policy", policy).unwrap_or_default());
+    let validated = document.validated(draft.validate(regions));
+    document.finish(validated.map(|(policy, _)| policy))
 }
 
 fn draft(file: &Table<'_, '_>) -> Draft {

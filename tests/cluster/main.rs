@@ -27,4 +27,5 @@ mod killed;
 mod members;
 mod ovh;
 mod reads;
+mod replay;
 mod stage;

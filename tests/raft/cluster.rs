@@ -128,6 +128,7 @@ impl Cluster {
             timing: TIMING,
             tls: self.pki.node(id),
             snapshot_every: self.snapshot_every,
+            history: None,
             routes: routes.map(|((_, to), link)| (*to, link.address.to_string())).collect(),
         }
     }

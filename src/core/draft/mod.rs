@@ -19,7 +19,7 @@ pub use problem::{Path, Problem, Segment, Warning};
 use self::problem::Findings;
 use super::{
     names::ServiceName,
-    service::{Probe, Scalar, Service},
+    service::{Policy, Probe, Region, Scalar, Service},
 };
 
 /// How many records a service may have.
@@ -202,6 +202,19 @@ impl Draft {
             let regions = regions.into_iter().collect::<Option<Vec<_>>>()?;
             Some(Service { name: name?, records: records.into_valid()?, regions, policy: policy? })
         })
+    }
+}
+
+impl PolicyDraft {
+    /// The policy that this draft describes for a service with these regions.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn validate(&self, regions: &[Region]) -> Result<(Policy, Vec<Warning>), Vec<Problem>> {
+        let mut found = Findings::default();
+        let regions: Vec<_> = regions.iter().cloned().map(Some).collect();
+        let policy = policy::validate(self, &regions, &mut found);
+        found.into_result(move || policy)
     }
 }
 

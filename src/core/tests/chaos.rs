@@ -10,6 +10,8 @@ enum Move {
     Blind(NodeId),
     Elect,
     Time(u64),
+    /// Time passes, and all but one say that all goes on; nobody does when there is no such node.
+    Hush(NodeId, u64),
     Step,
     Settle,
     Manual(usize, bool),
@@ -25,6 +27,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (1_u64..4).prop_map(Move::Blind),
         1 => Just(Move::Elect),
         3 => prop_oneof![Just(500_u64), Just(8_000), Just(601_000)].prop_map(Move::Time),
+        3 => (0_u64..4, prop_oneof![Just(500_u64), Just(8_000), Just(20_000)]).prop_map(|(n, ms)| Move::Hush(n, ms)),
         6 => Just(Move::Step),
         4 => Just(Move::Settle),
         1 => (0_usize..3, any::<bool>()).prop_map(|(r, o)| Move::Manual(r, o)),
@@ -43,6 +46,7 @@ fn play(cluster: &mut Cluster, step: &Move) {
         Move::Blind(node) => drop(cluster.report(*node, vec![], Some("blind".into()))),
         Move::Elect => cluster.elect(),
         Move::Time(ms) => cluster.pass_time(Duration::from_millis(*ms)),
+        Move::Hush(silent, ms) => cluster.hush(*silent, Duration::from_millis(*ms)),
         Move::Step => drop(cluster.step()),
         Move::Settle => {
             let epoch = cluster.of("app").epoch;
@@ -79,8 +83,11 @@ proptest! {
 
     #[test]
     fn invariants_hold(script in prop::collection::vec(moves(), 1..120)) {
-        let mut cluster = Cluster::serving(&[service("app", &REGIONS)]);
-        let mut twin = Cluster::serving(&[service("app", &REGIONS)]);
+        // Regions whose observations grow old at different times.
+        let mut app = service("app", &REGIONS);
+        app.regions[1].probes[0].interval = Duration::from_secs(5);
+        let mut cluster = Cluster::serving(std::slice::from_ref(&app));
+        let mut twin = Cluster::serving(&[app]);
         let mut observed_at = None;
         for step in &script {
             let before = cluster.state.clone();
@@ -90,6 +97,10 @@ proptest! {
 
             prop_assert!(is.epoch == was.epoch || is.epoch == was.epoch.next(), "invariant 1: {} after {}", is.epoch, was.epoch);
             prop_assert!(cluster.state.log_time >= before.log_time);
+            for region in &is.service.regions {
+                let counted = cluster.state.tally(is, &region.name).verdict();
+                prop_assert_eq!(is.verdict(&region.name), counted, "the verdict on {} is not what is counted", &region.name);
+            }
             if is.epoch != was.epoch {
                 let switch = is.switches().find(|switch| switch.epoch == is.epoch).unwrap();
                 if matches!(switch.cause, Cause::Abort { .. }) {

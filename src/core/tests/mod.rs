@@ -142,6 +142,15 @@ impl Cluster {
         self.hum();
     }
 
+    /// Time passes while one node is silent; with 0, nobody is heard.
+    pub fn hush(&mut self, silent: NodeId, span: Duration) {
+        self.now += u64::try_from(span.as_millis()).unwrap();
+        let heard = self.terms.iter().filter(|(node, term)| silent > 0 && **node != silent && **term == self.term);
+        let heard: Vec<_> = heard.map(|(node, _)| *node).collect();
+        let reports = heard.into_iter().map(|node| self.draft(node, vec![], None)).collect();
+        self.apply(Action::Reports(reports));
+    }
+
     pub fn elect(&mut self) {
         self.term += 1;
         self.apply(Action::Tick);
