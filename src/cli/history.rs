@@ -1,6 +1,7 @@
 //! `quoratectl history`: what a node recorded, as a file.
 
 use std::{
+    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{BufWriter, Write},
     os::unix::fs::OpenOptionsExt,
@@ -101,7 +102,9 @@ pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -
     screen.answer(&told, |of| {
         let mut text =
             format!("{}: {} entries, {}, from node {}\n", of.file, of.entries, size(of.bytes), of.answered_by);
-        of.damage.iter().for_each(|damage| text.push_str(&format!("left out, it is damaged: {damage}\n")));
+        for damage in &of.damage {
+            let _ = writeln!(text, "left out, it is damaged: {damage}");
+        }
         text
     })?;
     Ok(Exit::Done)

@@ -116,7 +116,7 @@ impl Decoder {
                     }
                     self.done += length;
                     return Some(match read {
-                        Ok(record) => self.known(record, here, length),
+                        Ok(record) => known(record, here, length),
                         Err(error) => {
                             damaged(here, length, &format!("its checksum is right, and it is no record: {error}"))
                         }
@@ -130,20 +130,21 @@ impl Decoder {
         }
     }
 
-    fn known(&self, record: Record, offset: u64, length: usize) -> Item {
-        match &record {
-            Record::Begin(begin) if begin.version != VERSION => damaged(
-                offset,
-                length,
-                &format!("a history of version {}, which this release does not know", begin.version),
-            ),
-            _ => Item::Record(Box::new(record)),
-        }
-    }
-
     fn damage(&mut self, to: u64) -> Option<Damage> {
         let (offset, why) = self.lost.take()?;
         Some(Damage { offset, length: to - offset, why: why.to_owned() })
+    }
+}
+
+/// A head of another version than this one is no record.
+fn known(record: Record, offset: u64, length: usize) -> Item {
+    match &record {
+        Record::Begin(begin) if begin.version != VERSION => damaged(
+            offset,
+            length,
+            &format!("a history of version {}, which this release does not know", begin.version),
+        ),
+        _ => Item::Record(Box::new(record)),
     }
 }
 

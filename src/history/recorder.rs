@@ -310,7 +310,7 @@ impl Writer {
 /// The history never takes the room that the log needs.
 fn enough_room(dir: &Path) -> io::Result<()> {
     let of = nix::sys::statvfs::statvfs(dir)?;
-    let free = u64::from(of.blocks_available()).saturating_mul(u64::from(of.fragment_size()));
+    let free = of.blocks_available().saturating_mul(of.fragment_size());
     if free >= RESERVE {
         return Ok(());
     }

@@ -202,6 +202,8 @@ fn each(source: &Source, options: &Options, take: &mut dyn FnMut(Step)) -> io::R
     }
     decoder.end();
     feed(&mut decoder, &mut damages);
-    damages.into_iter().for_each(|damage| take(Step::Damage(damage)));
+    for damage in damages {
+        take(Step::Damage(damage));
+    }
     Ok(())
 }

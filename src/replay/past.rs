@@ -38,6 +38,9 @@ pub(super) struct Hole {
     pub until: Option<(Position, u64)>,
 }
 
+/// The entry that told of a run's end, the run, and its final count.
+type End = (u64, u32, u32);
+
 /// What is known of the recording once it was read.
 #[derive(Debug, Default)]
 pub(super) struct Past {
@@ -56,7 +59,7 @@ pub(super) struct Past {
     pub targets: BTreeMap<ServiceName, Vec<(Stamp, Option<RegionName>)>>,
     services: BTreeMap<ServiceName, Service>,
     /// Of each endpoint at each node, in order: the entry that told of a run's end, the run, its final count.
-    finals: BTreeMap<(NodeId, EndpointId), Vec<(u64, u32, u32)>>,
+    finals: BTreeMap<(NodeId, EndpointId), Vec<End>>,
 }
 
 impl Past {
@@ -133,7 +136,9 @@ impl Past {
         match (command.action, response) {
             (Action::Reports(reports), _) => {
                 self.reports += reports.len() as u64;
-                reports.iter().for_each(|report| self.ends(stamp.index, report));
+                for report in &reports {
+                    self.ends(stamp.index, report);
+                }
             }
             (Action::Authorise(intent), Response::Authorised(_)) => self.opened(stamp, &intent.service),
             (Action::ApplyService { service, .. }, Response::Done) => {
@@ -220,7 +225,7 @@ impl Past {
         let wrote = of(|switch| Some(switch.written?.at.since(switch.authorised.at)));
         let observed = of(|switch| Some(switch.observed?.at.since(switch.written?.at)));
         match (given, wrote, observed) {
-            (Some(given), ..) => (given / 2, given - given / 2),
+            (Some(given), ..) => (given / 2, given.saturating_sub(given / 2)),
             (None, Some(wrote), Some(observed)) => (wrote, observed),
             (None, ..) => (default / 2, default / 2),
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Options,
     judge::{self, Ground},
-    lane::Lane,
+    lane::{Lane, Moved},
     past::{Happened, Past, median},
     sight::{Seen, Sight},
     tried::differences,
@@ -291,15 +291,15 @@ fn column(lane: &Lane, grounds: &[Ground], within: &impl Fn(&ServiceName) -> Dur
     let mut switches = vec![];
     let mut delays = vec![];
     for moved in &lane.moved {
-        let mut line =
-            line(&moved.service, moved.epoch.0, &moved.cause, moved.from.as_ref(), &moved.to, moved.authorised);
-        if moved.cause == Cause::Failover {
-            let delay = moved.failing_since.map(|since| moved.authorised.at.since(since));
-            line.detection_ms = delay.map(ms);
-            line.false_because = judge::why_false(moved, grounds, within(&moved.service));
-            delays.extend(delay.filter(|_| line.false_because.is_none()));
+        let Moved { service, epoch, from, to, cause, authorised, failing_since } = moved;
+        let mut switch = line(service, epoch.0, cause, from.as_ref(), to, *authorised);
+        if *cause == Cause::Failover {
+            let delay = failing_since.map(|since| authorised.at.since(since));
+            switch.detection_ms = delay.map(ms);
+            switch.false_because = judge::why_false(moved, grounds, within(service));
+            delays.extend(delay.filter(|_| switch.false_because.is_none()));
         }
-        switches.push(line);
+        switches.push(switch);
     }
     let frozen = lane.frozen.iter().map(|(stamp, service, reason)| FrozenLine {
         service: service.to_string(),

@@ -118,9 +118,9 @@ fn service(out: &mut String, report: &Report, of: &Timeline, scale: &Scale, top:
             let place = of.regions.iter().position(|(region, _)| region == target).unwrap_or(0);
             let fill = REGIONS[place % REGIONS.len()];
             bar(out, "active", (scale.x(*at), scale.x(until)), y, fill, &format!("{target} from {}", clock(*at)));
-            if scale.x(until) > scale.x(*at) + 8 * target.len() as u64 {
+            if scale.x(until) > scale.x(*at) + 10 * target.len() as u64 {
                 let _ = write!(out, "<g fill=\"#ffffff\">");
-                text(out, scale.x(*at) + 5, y + ROW - 4, "start", 10, target);
+                text(out, scale.x(*at) + 10, y + ROW - 4, "start", 10, target);
                 let _ = writeln!(out, "</g>");
             }
         }
@@ -164,7 +164,9 @@ fn mark(out: &mut String, switch: &SwitchLine, x: u64, y: u64) {
     if switch.false_because.is_some() {
         let (left, right, middle) = (x - 5, x + 5, y + ROW / 2);
         let (high, low) = (middle - 5, middle + 5);
-        let _ = write!(out, "<path d=\"M{left} {high}L{right} {low}M{left} {low}L{right} {high}\"/>");
+        let path = format!("M{left} {high}L{right} {low}M{left} {low}L{right} {high}");
+        // On white, so that it stands out of any colour.
+        let _ = write!(out, "<path d=\"{path}\" stroke=\"#ffffff\" stroke-width=\"6\"/><path d=\"{path}\"/>");
     }
     let _ = writeln!(out, "</g>");
 }

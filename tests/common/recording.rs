@@ -2,7 +2,7 @@
 //! the product's own core says. Everything but time, network and provider is the product's.
 #![allow(dead_code)]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use quorate::{
     core::{
@@ -33,10 +33,10 @@ pub fn service(name: &str, probes: usize, interval: &str, policy: &str) -> Strin
         "name = '{name}'\n[[record]]\nprovider = 'main'\nzone = 'example.com'\nname = '{name}'\ntype = 'A'\nttl = 60\n"
     );
     for (region, value) in [("west", "192.0.2.1"), ("east", "192.0.2.2")] {
-        text += &format!("[[region]]\nname = '{region}'\nvalues = {{ A = ['{value}'] }}\n");
+        let _ = writeln!(text, "[[region]]\nname = '{region}'\nvalues = {{ A = ['{value}'] }}");
         for i in 0..probes {
-            text +=
-                &format!("[[region.probe]]\nhttp = 'http://{value}/{i}'\ninterval = '{interval}'\ntimeout = '300ms'\n");
+            let probe = format!("http = 'http://{value}/{i}'\ninterval = '{interval}'\ntimeout = '300ms'");
+            let _ = writeln!(text, "[[region.probe]]\n{probe}");
         }
     }
     text + "[policy]\n" + policy
@@ -145,9 +145,11 @@ impl World {
             self.now += 100;
             let (now, interval) = (self.now, self.interval);
             let due: Vec<_> = self.settling.extract_if(.., |(at, _)| *at <= now).map(|(_, action)| action).collect();
-            due.into_iter().for_each(|action| drop(self.apply(action)));
+            for action in due {
+                self.apply(action);
+            }
             let mut urgent = vec![];
-            for endpoint in self.state.catalogue().endpoints.iter().filter(|_| self.now % 100 == 0) {
+            for endpoint in &self.state.catalogue().endpoints {
                 for node in 1..=3 {
                     // Sites interleave; all ends of a probe lie on a tick.
                     if (now + node * interval / 3 / 100 * 100) % interval != 0 {

@@ -1,5 +1,7 @@
 //! Replays of made-up worlds: the recorded policy does what it did, others do what they would have done live.
 
+use std::collections::BTreeMap;
+
 use quorate::{
     core::{
         names::RegionName,
@@ -43,7 +45,7 @@ fn by_hand(world: &mut World, to: &str) {
     let cause = Cause::Manual { by: "ada".into(), reason: "back".into(), overrides };
     let (name, epoch) = (service.service.name.clone(), service.epoch.next());
     world.apply(Action::Authorise(Intent { service: name.clone(), epoch, to, cause }));
-    world.apply(Action::Written { service: name.clone(), epoch, receipts: Default::default() });
+    world.apply(Action::Written { service: name.clone(), epoch, receipts: BTreeMap::default() });
     world.apply(Action::Observed { service: name, epoch, answers: vec![] });
 }
 
