@@ -212,6 +212,10 @@ impl Rfc2136 {
 
 #[async_trait]
 impl Provider for Rfc2136 {
+    fn kind(&self) -> &'static str {
+        "rfc2136"
+    }
+
     fn grade(&self) -> Grade {
         Grade::A
     }

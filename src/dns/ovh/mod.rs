@@ -241,6 +241,10 @@ struct Staged {
 
 #[async_trait]
 impl Provider for Ovh {
+    fn kind(&self) -> &'static str {
+        "ovh"
+    }
+
     fn grade(&self) -> Grade {
         Grade::C
     }
