@@ -105,6 +105,8 @@ needs=(
     'command -v nft                |nftables'
     'command -v ip                 |iproute2'
     'python3 -c "import ensurepip" |python3-venv'
+    'test -e /usr/share/java/clojure.jar |clojure'
+    'test -e /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1 -o -e /usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1 |faketime'
 )
 
 # The packages whose check fails, each once.
