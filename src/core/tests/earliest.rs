@@ -143,7 +143,7 @@ fn a_window_holds_what_is_automatic_and_nothing_else() {
 
     // A clock that jumps out of the window lets it through; the verdict had to hold all the same.
     at(&mut cluster, SATURDAY + 90 * 60_000, Action::Tick);
-    assert_eq!(cluster.state.due(), [failover.clone()]);
+    assert_eq!(cluster.state.due(), [failover]);
     // One that jumps back holds it again.
     at(&mut cluster, SATURDAY, Action::Tick);
     assert_eq!(cluster.state.due(), []);
