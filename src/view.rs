@@ -160,6 +160,9 @@ pub struct Rule {
     pub clears_in_ms: Option<u64>,
     /// It holds, but it was overridden.
     pub overridden: bool,
+    /// Until it could pass if the sites observe what it takes from now on; of `explain` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest_in_ms: Option<u64>,
 }
 
 impl From<v1::RuleReading> for Rule {
@@ -170,6 +173,7 @@ impl From<v1::RuleReading> for Rule {
             figure: of.figure,
             clears_in_ms: of.clears_in_ms,
             overridden: of.overridden,
+            earliest_in_ms: of.earliest_in_ms,
         }
     }
 }
@@ -183,6 +187,10 @@ pub struct Explanation {
     pub due: bool,
     /// Until it could be; `null` when time alone does not bring it.
     pub due_in_ms: Option<u64>,
+    /// Until it could be if the sites observe what it takes from now on; `null` while it waits for a person or an event.
+    pub earliest_in_ms: Option<u64>,
+    /// The rule that holds it longest.
+    pub held_by: Option<String>,
     /// The region it would go to.
     pub candidate: Option<String>,
     /// Every rule.
@@ -199,6 +207,8 @@ impl From<v1::ExplainResponse> for Explanation {
             conclusion: of.conclusion,
             due: of.due,
             due_in_ms: of.due_in_ms,
+            earliest_in_ms: of.earliest_in_ms,
+            held_by: text(of.held_by),
             candidate: text(of.candidate),
             rules: of.rules.into_iter().map(Rule::from).collect(),
             verdict: of.verdict.unwrap_or_default().into(),

@@ -112,6 +112,8 @@ needs=(
     'test -d /usr/share/php/AsyncAws/Core         |php-async-aws-core'
     'php -m | grep -qx curl        |php-curl'
     'php -m | grep -qx mbstring    |php-mbstring'
+    'test -e /usr/share/java/clojure.jar |clojure'
+    'test -e /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1 -o -e /usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1 |faketime'
 )
 
 # The packages whose check fails, each once.

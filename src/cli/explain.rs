@@ -38,17 +38,31 @@ fn in_words(of: &Explanation) -> String {
     if let Some(candidate) = &of.candidate {
         let rules = rules(&of.rules);
         if !rules.is_empty() {
-            parts.push(format!("rules for a switch to {}\n{rules}", printable(candidate)));
+            parts.push(format!("rules for a switch to {}\n{rules}{}", printable(candidate), holds(of)));
         }
     }
     format!("{}{}", parts.join("\n"), age(&of.read))
+}
+
+/// What holds it longest, and until when.
+fn holds(of: &Explanation) -> String {
+    let Some(rule) = &of.held_by else { return String::new() };
+    let until = match of.earliest_in_ms {
+        Some(left) => format!("a switch could come in {} at the earliest", ms(left)),
+        None => "no time brings it: it waits for a person or an event".to_owned(),
+    };
+    format!("held by {}: {until}\n", printable(rule))
 }
 
 /// Every rule with its answer and figure.
 pub fn rules(rules: &[Rule]) -> String {
     let row = |rule: &Rule| {
         let outcome = if rule.overridden { format!("{} (overridden)", rule.outcome) } else { rule.outcome.clone() };
-        let clears = rule.clears_in_ms.map(|left| format!("in {}", ms(left))).unwrap_or_default();
+        let clears = match (rule.clears_in_ms, rule.earliest_in_ms) {
+            (Some(left), _) => format!("in {}", ms(left)),
+            (None, Some(left)) => format!("in {} at the earliest", ms(left)),
+            (None, None) => String::new(),
+        };
         [rule.rule.clone(), outcome, rule.figure.clone(), clears]
     };
     table(["RULE", "OUTCOME", "FIGURE", "PASSES"], rules.iter().map(row))

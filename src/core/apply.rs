@@ -21,6 +21,7 @@ impl State {
         let quiet = self.is_quiet(position, command);
         self.enter_term(position);
         self.log_time = self.log_time.max(command.at);
+        self.keep_wall(command.wall);
         let stamp = Stamp { at: self.log_time, wall: command.wall, term: position.term, index: position.index };
         let response = self.act(stamp, &command.action);
         if !(quiet && self.calm_at(self.log_time)) {
@@ -81,6 +82,15 @@ impl State {
             }
         };
         done.unwrap_or_else(Response::Refused)
+    }
+
+    /// Only maintenance windows ask for wall time; it may go back, as clocks do. A rehearsal has none.
+    fn keep_wall(&mut self, wall: u64) {
+        if !self.services.values().any(|of| !of.service.policy.windows.is_empty()) {
+            self.wall = 0;
+        } else if wall > 0 {
+            self.wall = wall;
+        }
     }
 
     fn service_mut(&mut self, name: &ServiceName) -> Result<&mut ServiceState, Refusal> {
@@ -145,6 +155,7 @@ impl State {
             }
         }
         self.services.insert(service.name.clone(), state);
+        self.keep_wall(stamp.wall);
         self.catalogue_at = stamp.index;
         Ok(Response::Done)
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    earliest::{earliest_of, held_by},
     names::{LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Held, Opinion},
     report::Outcome,
@@ -18,13 +19,26 @@ pub struct Explanation {
     /// The switch in question; `None` while the record is not adopted.
     pub intent: Option<Intent>,
     /// Every rule for it.
-    pub rules: Vec<RuleReading>,
+    pub rules: Vec<Explained>,
     /// It would be authorised now.
     pub due: bool,
     /// When it could be at the earliest, as things stand; `None` when time alone does not bring it.
     pub due_at: Option<LogTime>,
+    /// When it could be if the sites observe what it takes from now on; `None` while it waits for a person or an event.
+    pub earliest: Option<LogTime>,
+    /// The rule that holds it longest: what waits for a person or an event, else what clears last.
+    pub held_by: Option<Rule>,
     /// One sentence.
     pub conclusion: String,
+}
+
+/// A rule's reading, and when it could pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// What it says now.
+    pub reading: RuleReading,
+    /// When it could pass at the earliest; `None` when it passes already, or waits for a person or an event.
+    pub earliest: Option<LogTime>,
 }
 
 /// A site's opinion of a region, with its reason.
@@ -63,7 +77,16 @@ impl State {
             let why =
                 state.trouble.as_deref().or(state.drift.as_deref()).unwrap_or("its provider has not been read yet");
             let conclusion = format!("the record is not adopted yet, nothing was written: {why}");
-            return Some(Explanation { intent: None, rules: vec![], due: false, due_at: None, conclusion });
+            let (due_at, earliest, held_by) = (None, None, None);
+            return Some(Explanation {
+                intent: None,
+                rules: vec![],
+                due: false,
+                due_at,
+                earliest,
+                held_by,
+                conclusion,
+            });
         };
         let intent = self.in_question(name, state, to)?;
         let rules = self.assess(&intent);
@@ -71,6 +94,8 @@ impl State {
         let holding: Vec<_> = rules.iter().filter(|reading| !reading.permits()).collect();
         let due_at = holding.iter().map(|reading| reading.clears_at).collect::<Option<Vec<_>>>();
         let due_at = due_at.and_then(|at| at.into_iter().max()).filter(|_| !due);
+        let forming = due_at.is_none()
+            && (self.is_failing_somewhere(state, active) || !holding.iter().any(|of| of.rule == Rule::ActiveDown));
         let mut said: Vec<String> = vec![];
         if !rules.iter().any(|reading| reading.rule == Rule::ActiveDown) {
             let tally = self.tally(state, active);
@@ -80,16 +105,25 @@ impl State {
             Rule::ActiveDown | Rule::CandidateUp => reading.figure.clone(),
             rule => format!("{rule} {}", reading.figure),
         }));
+        let rules: Vec<_> = rules.into_iter().map(|reading| self.with_earliest(state, &intent, reading)).collect();
+        let earliest = earliest_of(&rules, self.log_time);
         let end = match (&state.open, due, due_at) {
             (Some(open), ..) => format!("epoch {} is under way to {}", open.epoch, open.to),
             (None, true, _) => format!("switch to {} is due now", intent.to),
             (None, false, Some(at)) => {
                 format!("switch to {} due in {}", intent.to, words(at.since(self.log_time)))
             }
-            (None, false, None) => format!("no switch, {active} stays"),
+            (None, false, None) => match earliest.filter(|_| forming) {
+                Some(at) => {
+                    let left = words(at.since(self.log_time));
+                    format!("no switch, {active} stays; one to {} could come in {left} at the earliest", intent.to)
+                }
+                None => format!("no switch, {active} stays"),
+            },
         };
         let conclusion = format!("{}: {end}", said.join("; "));
-        Some(Explanation { intent: Some(intent), rules, due, due_at, conclusion })
+        let held_by = held_by(&rules);
+        Some(Explanation { intent: Some(intent), rules, due, due_at, earliest, held_by, conclusion })
     }
 
     /// Each site's opinion of a region, with its reason.
@@ -144,7 +178,8 @@ impl State {
         }
     }
 
-    fn held<'a>(
+    /// The probes of a region, and what is held of a node's runs of each.
+    pub(super) fn held<'a>(
         &'a self,
         node: NodeId,
         state: &'a ServiceState,

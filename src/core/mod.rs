@@ -14,6 +14,7 @@ mod apply;
 mod calm;
 pub mod draft;
 mod due;
+mod earliest;
 pub mod explain;
 pub mod names;
 pub mod opinion;
@@ -27,3 +28,4 @@ pub mod switch;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod verdict;
+pub mod window;

@@ -14,6 +14,7 @@ use super::{
     state::{ServiceState, State},
     switch::{Cause, Intent},
     verdict::Verdict,
+    window,
 };
 
 /// At least this many services must want to leave at once before the breaker thinks of it.
@@ -64,6 +65,8 @@ rules! {
     Failback = "failback",
     /// The preferred region has been up long enough.
     Dwell = "dwell",
+    /// No maintenance window is open.
+    Window = "window",
     /// The candidate's replica of the table is active.
     GateReplica = "gate:dynamodb-replica",
     /// The candidate's replica is not too far behind.
@@ -197,6 +200,7 @@ impl State {
             self.breaker(name),
             self.shared_dependency(service, to),
             drift(service),
+            self.window(service),
         ];
         readings.extend(gates(service, to));
         readings
@@ -292,6 +296,32 @@ impl State {
             }
             _ => RuleReading::new(Rule::Dwell, false, format!("{} is not up", to.name)),
         }
+    }
+}
+
+impl State {
+    /// By the leader's wall stamp, which is all that is known of wall time here.
+    fn window(&self, service: &ServiceState) -> RuleReading {
+        let windows = &service.service.policy.windows;
+        if windows.is_empty() {
+            return RuleReading::new(Rule::Window, true, "no maintenance windows");
+        }
+        if self.wall == 0 {
+            let unknown = RuleReading::new(Rule::Window, false, "no wall time is known yet");
+            return RuleReading { outcome: RuleOutcome::Unknown, ..unknown };
+        }
+        let Some((open, until)) = window::open_at(windows, self.wall) else {
+            let next = windows.iter().filter_map(|window| window.opens_after(self.wall)).min();
+            let figure = next.map_or_else(
+                || "all maintenance windows are over".into(),
+                |at| format!("none open, the next at {}", window::instant(at)),
+            );
+            return RuleReading::new(Rule::Window, true, figure);
+        };
+        let left = Duration::from_millis(until.saturating_sub(self.wall));
+        let figure = format!("`{open}` is open until {}, {} left", window::instant(until), words(left));
+        let clears_at = Some(self.log_time.after(left));
+        RuleReading { clears_at, ..RuleReading::new(Rule::Window, false, figure) }
     }
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     names::{RegionName, ServiceName},
     record::{DomainName, Record, RecordType, RecordValue, RrSet},
+    window::Window,
 };
 
 /// Records, regions in order of preference, and a policy.
@@ -210,6 +211,9 @@ pub struct Policy {
     pub drift: DriftPolicy,
     /// How often the leader compares provider and state.
     pub reconcile: Duration,
+    /// When planned work holds automatic switches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
 }
 
 /// How many sites of the electorate must hold an opinion to make it the verdict. Never less than a majority.

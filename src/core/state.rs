@@ -39,7 +39,7 @@ pub struct Command {
     /// The leader's log time; `apply` takes the maximum.
     #[serde(rename = "t")]
     pub at: LogTime,
-    /// Wall time in ms since 1970, for people only.
+    /// Wall time in ms since 1970: for people, and for the maintenance windows (see [`super::window`] for how far).
     #[serde(rename = "w")]
     pub wall: u64,
     /// What to do.
@@ -224,8 +224,16 @@ pub struct State {
     pub(super) next_endpoint: u32,
     /// The last epochs of services that were removed: an epoch is never given twice (invariant 1).
     pub(super) retired: BTreeMap<ServiceName, Epoch>,
+    /// The wall stamp of the last command, kept while a service has maintenance windows; 0 while none has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wall: u64,
     #[serde(skip)]
     pub(super) calm: Calm,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(wall: &u64) -> bool {
+    *wall == 0
 }
 
 /// A service and what became of it.

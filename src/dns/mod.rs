@@ -8,6 +8,7 @@ pub mod authoritative;
 pub mod config;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+pub mod inspect;
 pub mod ovh;
 pub mod rfc2136;
 pub mod tsig;
@@ -22,6 +23,8 @@ use crate::core::{
     names::{ClusterId, ProviderName},
     record::{Fence, Record, RecordType, RecordValue, RrSet},
 };
+
+pub use inspect::{Finding, Grant};
 
 /// How strongly a provider refuses a stale write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -211,6 +214,32 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// Writes once. The caller bounds the time by dropping the future, which may leave the write indeterminate.
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError>;
+
+    /// The `type` under which a node's configuration names this kind of provider.
+    fn kind(&self) -> &'static str {
+        "other"
+    }
+
+    /// Whether a switch of `record` would be let through, found out **without changing anything**: with calls that only
+    /// read, or with one that the provider must refuse or ignore whatever its rights are. Bounded in time like a read.
+    ///
+    /// The findings are of [`inspect::subject`]: `CREDENTIALS` (known to the provider?), `CLOCK` (where it checks one),
+    /// `ZONE` (served there?) and `RIGHTS` (one finding for each right that a switch needs: the record's, the fence's,
+    /// publication). What cannot be told apart without writing is [`Finding::unknown`], with a hint how to find out; a
+    /// right that is known to be missing is [`Finding::fail`], and its hint names what to grant. The record, its TTL and
+    /// its fence are compared by the caller, from [`Self::read`]; they do not belong here.
+    async fn rights(&self, record: &Record) -> Vec<Finding> {
+        let hint = "compare what was granted with `quoratectl provider policy`";
+        let _ = record;
+        vec![Finding::unknown(inspect::subject::RIGHTS, "nobody can tell without writing", hint)]
+    }
+
+    /// The least that these credentials must be allowed, as text to paste, for these records and their fences. All records
+    /// are this provider's. Empty where nothing of the kind exists.
+    fn policy(&self, records: &[Record]) -> Vec<Grant> {
+        let _ = records;
+        vec![]
+    }
 }
 
 /// The providers that a node is configured for.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     core::{
-        explain::Explanation,
+        explain::{Explained, Explanation},
         names::{Epoch, LogTime, RegionName, ServiceName},
         opinion::Opinion,
         report::Outcome,
@@ -131,12 +131,18 @@ fn rule_outcome(of: RuleOutcome) -> v1::RuleOutcome {
 }
 
 fn rule(now: LogTime, of: RuleReading) -> v1::RuleReading {
+    explained(now, Explained { reading: of, earliest: None })
+}
+
+fn explained(now: LogTime, of: Explained) -> v1::RuleReading {
+    let Explained { reading: of, earliest } = of;
     v1::RuleReading {
         rule: of.rule.as_str().to_owned(),
         outcome: rule_outcome(of.outcome).into(),
         figure: of.figure,
         clears_in_ms: of.clears_at.map(|at| ms(at.since(now))),
         overridden: of.overridden,
+        earliest_in_ms: earliest.map(|at| ms(at.since(now))),
     }
 }
 
@@ -146,9 +152,11 @@ pub fn explanation(state: &State, service: &ServiceState, of: Explanation) -> v1
     v1::ExplainResponse {
         verdict: Some(service_verdict(state, service)),
         candidate: of.intent.map(|intent| intent.to.to_string()).unwrap_or_default(),
-        rules: of.rules.into_iter().map(|reading| rule(now, reading)).collect(),
+        rules: of.rules.into_iter().map(|rule| explained(now, rule)).collect(),
         due: of.due,
         due_in_ms: of.due_at.map(|at| ms(at.since(now))),
+        earliest_in_ms: of.earliest.map(|at| ms(at.since(now))),
+        held_by: of.held_by.map(|rule| rule.to_string()).unwrap_or_default(),
         conclusion: of.conclusion,
         read: None,
     }

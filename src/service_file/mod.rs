@@ -167,5 +167,6 @@ fn policy(table: &Table<'_, '_>) -> PolicyDraft {
         gate_unknown: table.text("gate_unknown"),
         drift: table.text("drift"),
         reconcile: table.duration("reconcile"),
+        windows: table.texts("windows"),
     }
 }

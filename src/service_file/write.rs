@@ -182,4 +182,5 @@ fn policy(policy: &Policy) -> Table {
         .with("gate_unknown", gate_unknown)
         .with("drift", drift)
         .with("reconcile", span(policy.reconcile))
+        .with("windows", texts(&policy.windows))
 }

@@ -43,7 +43,7 @@ fn every_key_of_the_file_is_in_the_example_with_every_key() {
     let all = "provider zone name type ttl values probe dynamodb table region http tcp dns grpc interval timeout host sni \
                insecure min_cert_validity method status json headers body redirects send expect query service fall rise \
                quorum cooldown budget budget_window failback dwell opinion_ttl max_replication_lag gate_unknown drift \
-               reconcile";
+               reconcile windows";
     for key in all.split_whitespace() {
         assert!(text.contains(key), "{key}");
     }
@@ -189,6 +189,20 @@ fn each_mistake_is_one_error() {
             "region = \"US\"",
             &["region[1].dynamodb.region: this is not the name of an AWS region such as eu-west-3"],
         ),
+        (
+            "fall = 3",
+            "windows = [\"Sat 02:00-04:00\", \"Sat 2-4\"]",
+            &["policy.windows[1]: `Sat 2-4` is no maintenance window: the times are HH:MM from 00:00 to 24:00"],
+        ),
+        (
+            "fall = 3",
+            "windows = [\"Mon-Sat 00:00-24:00\", \"Sun 00:00-00:00\", \"Sun 00:00-24:00\"]",
+            &[
+                "policy.windows: these maintenance windows leave no time in which anything could fail over",
+                "policy.windows[1]: `Sun 00:00-00:00` is no maintenance window: it would last no time; a whole day is 00:00-24:00",
+            ],
+        ),
+        ("fall = 3", "windows = \"Sat 02:00-04:00\"", &["policy.windows: a text is not a list of texts"]),
         ("fall = 3", "fall = 0", &["policy.fall: 0 is not between 1 and 100"]),
         ("fall = 3", "budget = 0", &["policy.budget: with a budget of 0 nothing ever fails over"]),
         ("quorum = \"majority\"", "quorum = 0", &["policy.quorum: `0` is not a quorum"]),

@@ -28,6 +28,8 @@ pub const MAX_RECORDS: usize = 64;
 pub const MAX_REGIONS: usize = 16;
 /// How many probes a region may have.
 pub const MAX_PROBES: usize = 16;
+/// How many maintenance windows a policy may have.
+pub const MAX_WINDOWS: usize = 64;
 /// How many values a region may give for one type of record.
 pub const MAX_VALUES: usize = 32;
 
@@ -184,6 +186,8 @@ pub struct PolicyDraft {
     pub drift: Option<String>,
     /// 30 s when not written.
     pub reconcile: Option<Duration>,
+    /// None when empty.
+    pub windows: Vec<String>,
 }
 
 impl Draft {

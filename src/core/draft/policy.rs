@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    Path, PolicyDraft, QuorumDraft,
+    MAX_WINDOWS, Path, PolicyDraft, QuorumDraft,
     problem::{Findings, Human},
 };
-use crate::core::service::{DriftPolicy, Failback, GateUnknown, Policy, Quorum, Region};
+use crate::core::{
+    service::{DriftPolicy, Failback, GateUnknown, Policy, Quorum, Region},
+    window::{self, Window},
+};
 
 /// The most sites that a quorum may ask for; no cluster has more.
 const MAX_SITES: i64 = 15;
@@ -52,6 +55,7 @@ pub(super) fn validate(draft: &PolicyDraft, regions: &[Option<Region>], found: &
             Duration::from_secs(5),
             minutes(10),
         ),
+        windows: windows(&at.key("windows"), &draft.windows, found),
     };
     warn(&at, draft, &policy, found);
     (found.count() == before).then_some(policy)
@@ -142,6 +146,25 @@ fn opinion_ttl(
         found.problem(at, format!("{} is more than {}", Human(ttl), Human(DAY)));
     }
     Some(ttl)
+}
+
+/// Windows that never end would be a freeze that nobody sees.
+fn windows(at: &Path, written: &[String], found: &mut Findings) -> Vec<Window> {
+    let mut windows = vec![];
+    for (i, text) in written.iter().enumerate().take(MAX_WINDOWS) {
+        match text.parse::<Window>() {
+            Ok(window) => windows.push(window),
+            Err(error) => found.problem(&at.index(i), error.to_string()).hint = Some(window::NOTATIONS.to_owned()),
+        }
+    }
+    if written.len() > MAX_WINDOWS {
+        found.problem(at, format!("{} maintenance windows, {MAX_WINDOWS} are the most", written.len()));
+    }
+    if !window::leave_time(&windows) {
+        let problem = found.problem(at, "these maintenance windows leave no time in which anything could fail over");
+        problem.hint = Some("freeze the service to have it switch by hand only".to_owned());
+    }
+    windows
 }
 
 /// A gate that no region can be held to would be ignored in silence.

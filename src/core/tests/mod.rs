@@ -1,6 +1,7 @@
 //! The protocol as tables and scenarios, and its invariants under random commands.
 
 mod chaos;
+mod earliest;
 mod scenarios;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -52,6 +53,7 @@ pub fn service(name: &str, regions: &[&str]) -> Service {
             gate_unknown: GateUnknown::Hold,
             drift: DriftPolicy::Alarm,
             reconcile: Duration::from_secs(30),
+            windows: vec![],
         },
     }
 }

@@ -27,7 +27,9 @@ fn a_quorum_of_sites_moves_the_service_once() {
     cluster.pass_time(Duration::from_secs(601));
     cluster.sees(1, EU, Fail, 3);
     assert_eq!(cluster.step(), [], "one site alone");
-    assert_eq!(conclusion(&cluster), "1 of 3 sites say eu is down, 2 needed: no switch, eu stays");
+    let forming =
+        "1 of 3 sites say eu is down, 2 needed: no switch, eu stays; one to us could come in 3 s at the earliest";
+    assert_eq!(conclusion(&cluster), forming);
     cluster.sees(2, EU, Fail, 2);
     assert_eq!(cluster.step(), [], "not yet settled at the second");
     cluster.sees(2, EU, Fail, 3);
@@ -110,7 +112,7 @@ fn rules_hold_an_automatic_switch_and_say_so() {
         hold(&mut cluster);
         assert_eq!(cluster.step(), [], "{name}");
         assert_eq!(refused(&cluster.apply(intent)), Some(rule), "{name}: also when a leader proposes it all the same");
-        assert!(conclusion(&cluster).ends_with("no switch, eu stays"), "{name}: {}", conclusion(&cluster));
+        assert!(conclusion(&cluster).contains(": no switch, eu stays"), "{name}: {}", conclusion(&cluster));
     }
 }
 

@@ -1,0 +1,48 @@
+(ns quorate.checkers.writes
+  "Invariant 2: every provider write names a committed intent; its sender was confirmed leader after that intent was
+  committed.
+
+  The witness knows who sent what and when; the nemesis knows who was cut off from every quorum. Whoever was cut off for
+  longer than a leader's lease cannot have been confirmed, whatever it believed."
+  (:require [quorate.history :as h]))
+
+(defn- intents [history {{:keys [service epoch values outcome]} :value}]
+  (let [{:keys [cluster]} (h/setup history)
+        switches (h/switches history service)
+        switch (get switches epoch)
+        wanted (set (get-in (h/services history) [service :values (:to switch)]))]
+    (cond
+      (nil? epoch) [(str service ": a write without a fence" (when cluster (str " of " cluster)))]
+      ;; Without a list nothing can be said; the durable checker says that it is missing.
+      (empty? switches) []
+      (nil? switch) [(str service ": a write names epoch " epoch ", which no intent has")]
+      ;; What was refused carried the values of its own intent all the same.
+      (and (not= outcome :edit) (not= wanted (set values)))
+      [(str service ": a write of epoch " epoch " wants " (vec values) ", its intent " (vec wanted))]
+      :else [])))
+
+(defn- cut-off [history write]
+  (let [{:keys [lease-ms slack-ms]} (h/setup history)
+        sender (get-in write [:value :from])
+        at (:time write)
+        since (- at (h/ms->ns (+ lease-ms slack-ms)))]
+    (when (and sender (h/covers? (h/node-spans history sender [:isolated]) since at))
+      [(str "node " sender " wrote epoch " (get-in write [:value :epoch]) " of " (get-in write [:value :service])
+            " at " (h/ms at) " ms, cut off from every quorum for more than " (+ lease-ms slack-ms) " ms")])))
+
+(defn- too-early
+  "A manual switch cannot be written before anybody asked for it."
+  [history]
+  (let [asked (into {} (for [op (h/pairs history)
+                             :let [done (:completed op)]
+                             :when (and (= :switch (:f op)) (= :ok (:type done)))]
+                         [[(get-in done [:value :service]) (get-in done [:value :epoch])] (:time op)]))]
+    (for [{:keys [time] {:keys [service epoch]} :value} (h/writes history)
+          :let [begun (get asked [service epoch])]
+          :when (and begun (< time begun))]
+      (str service ": epoch " epoch " was written " (h/ms (- begun time)) " ms before it was asked for"))))
+
+(defn check [history]
+  (h/verdict 2 (distinct (concat (mapcat #(intents history %) (h/writes history))
+                                 (mapcat #(cut-off history %) (h/writes history))
+                                 (too-early history)))))
