@@ -11,6 +11,8 @@
 //! What this never does: send a message twice, send it to another address once a byte has left, or take an answer for
 //! success that was not signed with the key.
 
+mod rights;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +22,10 @@ use hickory_proto::{
 };
 use tokio::time::Instant;
 
+pub use rights::policy;
+
 use super::{
-    Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt,
+    Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt,
     tsig::{Algorithm, Key, KeyError, Reply},
     wire::{self, Connection, Found, ServerAddress, Unusable},
 };
@@ -239,6 +243,14 @@ impl Provider for Rfc2136 {
             before = fence;
         }
         Err(self.transient("the fence changes faster than the record can be read"))
+    }
+
+    async fn rights(&self, record: &Record) -> Vec<Finding> {
+        self.look_at_rights(record).await
+    }
+
+    fn policy(&self, records: &[Record]) -> Vec<Grant> {
+        self.least_privilege(records)
     }
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {

@@ -157,6 +157,11 @@ impl Client {
         &self.endpoint
     }
 
+    /// OVH's clock less ours in seconds, once it was asked.
+    pub(super) fn known_skew(&self) -> Option<i64> {
+        Some(self.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNSET)
+    }
+
     /// Makes one signed call. `path` begins with `/`; `query` is encoded here, so that what is signed is what is sent.
     pub(super) async fn call(
         &self,
