@@ -61,8 +61,8 @@ impl Admin {
 }
 
 async fn carry_out(cluster: Arc<dyn Cluster>, by: Actor, act: MemberAct) -> Result<(), Status> {
-    let begin = Action::Asked { by, what: Box::new(Action::Begin(act.clone())) };
-    let begun = match cluster.propose(begin).await {
+    let about_to = Action::Asked { by, what: Box::new(Action::Begin(act.clone())) };
+    let begun = match cluster.propose(about_to).await {
         Ok(Applied::Begun(index)) => index,
         Ok(other) => return Err(Status::internal(format!("the log answered {other:?} to an act that begins"))),
         Err(ClusterError::OutcomeUnknown { .. }) => {
