@@ -15,13 +15,14 @@ use super::{
     record::{Record, RrSet},
     report::{Catalogue, Endpoint, Report},
     safety::Rule,
+    seal::Hash,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
     verdict::{Tally, Verdict},
 };
 
 /// How many ended switches of a service are kept with their evidence.
-const HISTORY: usize = 32;
+pub const HISTORY: usize = 32;
 /// How many endpoints a cluster takes, all services together.
 pub const ENDPOINTS_LIMIT: usize = 10_000;
 
@@ -265,6 +266,9 @@ pub struct State {
     pub(super) next_endpoint: u32,
     /// The last epochs of services that were removed: an epoch is never given twice (invariant 1).
     pub(super) retired: BTreeMap<ServiceName, Epoch>,
+    /// The hashes of their last switches, so that their chains go on as well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) anchors: BTreeMap<ServiceName, Hash>,
     /// The wall stamp of the last command, kept while a service has maintenance windows; 0 while none has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wall: u64,
@@ -313,6 +317,12 @@ pub struct ServiceState {
     pub drift: Option<String>,
     /// Switches that ended, the oldest first.
     pub history: VecDeque<Switch>,
+    /// The hash of the last switch that was forgotten: what the first of `history` is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Hash>,
+    /// The service files that the switches rest on, by SHA-256.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<Hash, String>,
 }
 
 /// A verdict and the log time since which it stands.
@@ -383,7 +393,7 @@ impl ServiceState {
 
     pub(super) fn keep(&mut self, switch: Switch) {
         if self.history.len() == HISTORY {
-            self.history.pop_front();
+            self.forget_oldest();
         }
         self.history.push_back(switch);
     }
