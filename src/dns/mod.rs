@@ -10,6 +10,7 @@ pub mod config;
 pub(crate) mod fuzz;
 pub mod inspect;
 pub mod ovh;
+pub mod policy;
 pub mod rfc2136;
 pub mod tsig;
 pub mod wire;

@@ -19,6 +19,7 @@ mod seat;
 mod aborted;
 mod clients;
 mod delayed;
+mod drill;
 mod failover;
 mod freeze;
 mod input;
