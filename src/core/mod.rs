@@ -21,6 +21,7 @@ pub mod explain;
 pub mod names;
 pub mod opinion;
 pub mod record;
+mod refusal;
 pub mod report;
 pub mod sabotage;
 pub mod safety;

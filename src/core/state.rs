@@ -14,12 +14,14 @@ use super::{
     opinion::{Opinion, View},
     record::{Record, RrSet},
     report::{Catalogue, Endpoint, Report},
-    safety::Rule,
+    sabotage::Sabotage,
     seal::Hash,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
     verdict::{Tally, Verdict},
 };
+
+pub use super::refusal::Refusal;
 
 /// How many ended switches of a service are kept with their evidence.
 pub const HISTORY: usize = 32;
@@ -184,64 +186,6 @@ pub enum Response {
     Refused(Refusal),
     /// It is taken down under this index that something is about to be done.
     Begun(u64),
-}
-
-/// Why the state forbids a command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum Refusal {
-    /// No such service.
-    #[error("there is no service `{0}`")]
-    NoService(ServiceName),
-    /// No such region.
-    #[error("service `{service}` has no region `{region}`")]
-    NoRegion {
-        /// The service.
-        service: ServiceName,
-        /// The region asked for.
-        region: RegionName,
-    },
-    /// The epoch proposed or expected is not the one that follows.
-    #[error("the service's epoch is {current}, not {expected}: someone switched it meanwhile")]
-    Epoch {
-        /// What was expected.
-        expected: Epoch,
-        /// What it is.
-        current: Epoch,
-    },
-    /// Nothing to switch.
-    #[error("`{0}` is the active region already")]
-    AlreadyActive(RegionName),
-    /// A rule holds it.
-    #[error("rule `{rule}` holds it: {figure}")]
-    Rule {
-        /// Which one.
-        rule: Rule,
-        /// Its figure.
-        figure: String,
-    },
-    /// The switch in question is not open, or not that far.
-    #[error("epoch {0} is not open")]
-    NotOpen(Epoch),
-    /// A service must not change under an open switch.
-    #[error("the switch of epoch {0} is still open: wait until it is observed")]
-    SwitchOpen(Epoch),
-    /// The active region must stay in the file.
-    #[error("`{0}` is the active region and must stay in the service: switch away from it first")]
-    ActiveRegionRemoved(RegionName),
-    /// The service is adopted already, or not yet.
-    #[error("the record is adopted already")]
-    Adopted,
-    /// Too many endpoints.
-    #[error("the cluster would have {0} endpoints, {ENDPOINTS_LIMIT} are the most")]
-    TooManyEndpoints(usize),
-    /// No switch is open that could be aborted.
-    #[error("no switch is under way, epoch {0} is over: to move the service, start a switch")]
-    NothingToAbort(Epoch),
-    /// The open switch has no region to go back to.
-    #[error(
-        "epoch {0} does not leave a region that was active before, so nothing is there to go back to: start a switch"
-    )]
-    NothingToGoBackTo(Epoch),
 }
 
 /// Everything that the cluster agreed on.
@@ -469,7 +413,10 @@ impl State {
     #[must_use]
     pub fn site_opinions(&self, service: &ServiceState, region: &RegionName) -> BTreeMap<&Site, Opinion> {
         let mut by_site: BTreeMap<&Site, Vec<Opinion>> = BTreeMap::new();
-        for (node, site) in &self.voters {
+        let reports = |node: &NodeId| self.current_view(*node).is_some();
+        // Whoever is silent stays in the electorate.
+        let counts = |node: &NodeId| !Sabotage::QuorumOfReachable.active() || reports(node);
+        for (node, site) in self.voters.iter().filter(|(node, _)| counts(node)) {
             by_site.entry(site).or_default().push(self.node_opinion(*node, service, region));
         }
         by_site.into_iter().map(|(site, opinions)| (site, Opinion::agreed(opinions))).collect()
@@ -483,7 +430,7 @@ impl State {
             return Opinion::Unknown;
         };
         Opinion::all_must_pass(region.probes.iter().zip(&service.endpoints[i]).map(|(probe, id)| {
-            let fresh = self.log_time <= view.logged.after(service.ttl(probe));
+            let fresh = self.log_time <= view.logged.after(service.ttl(probe)) || Sabotage::ExpiredOpinions.active();
             view.runs.get(id).filter(|_| fresh).map_or(Opinion::Unknown, |held| held.opinion)
         }))
     }
@@ -491,7 +438,8 @@ impl State {
     /// A node's view, if it counts at all: of this term and not blind.
     #[must_use]
     pub fn current_view(&self, node: NodeId) -> Option<&View> {
-        self.views.get(&node).filter(|view| view.term == self.position.term && view.blind.is_none())
+        let of_this_term = |view: &View| view.term == self.position.term || Sabotage::KeepOpinions.active();
+        self.views.get(&node).filter(|view| of_this_term(view) && view.blind.is_none())
     }
 
     /// The dependencies that any site's observations of a region call failing.

@@ -8,9 +8,9 @@
 //! Nothing here decides: who leads is a hint that starts and ends offices, and an office's every step is checked by the log.
 
 mod cluster;
+mod inspection;
 mod log;
 mod peers;
-pub(crate) mod providers;
 mod reporter;
 
 use std::{
@@ -26,7 +26,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -46,11 +46,12 @@ use crate::{
     dns::{
         Providers,
         authoritative::{Answer, Authoritative},
-        config::BuildError,
+        config::{BuildError, build},
+        inspect::read_only,
     },
     grpc,
     history::Recorder,
-    http,
+    http, inspect,
     leader::{Nameservers, Office, Tools},
     metrics::{self, Front},
     probe::{self, Phase, Prober, controls::Control},
@@ -62,6 +63,8 @@ use crate::{
 const SNAPSHOT_EVERY: u64 = 10_000;
 /// How long the nameservers may take to answer a switch before the laggards are reported.
 const SETTLE_WITHIN: Duration = Duration::from_secs(30);
+/// How many inspections a node makes at a time; more wait.
+const INSPECTIONS: usize = 2;
 
 /// Why a node does not run, or ran no further.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +124,9 @@ pub struct Node {
     /// How long an answer from the leader is waited for.
     patience: Duration,
     history: Option<Arc<Recorder>>,
+    eyes: inspect::Tools,
+    /// Inspections ask providers, who limit how often they are asked: a few at a time.
+    inspections: Semaphore,
 }
 
 /// Runs a node until `shutdown` resolves or something fails that it cannot go on without.
@@ -129,7 +135,7 @@ pub struct Node {
 /// What hindered it from starting, or ended it; says what to do.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let tls = load_tls(&config)?;
-    let dns = providers::of(&config.providers).map_err(RunError::Providers)?;
+    let dns = build(&config.providers, vec![]).map_err(RunError::Providers)?;
     let listener = listen(config.node.listen).await?;
     let plain = match config.node.http {
         Some(address) => Some(listen(address).await?),
@@ -164,6 +170,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         roots: probe::public_roots(),
     };
     let (desk, desk_seen) = watch::channel(None);
+    let nameservers: Arc<dyn Nameservers> = Arc::new(Witness(dns.authoritative));
     let node = Arc::new(Node {
         prober: probe::start(options, catalogue_seen, phase_seen),
         providers: dns.providers.clone(),
@@ -172,12 +179,20 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         peers_seen,
         patience: timing.election_max,
         history: history.clone(),
+        eyes: inspect::Tools {
+            node: config.node.id,
+            cluster: config.node.cluster.clone(),
+            providers: read_only(&dns.providers),
+            nameservers: nameservers.clone(),
+            prober: probe::check::Client::new(probe::public_roots()),
+        },
+        inspections: Semaphore::new(INSPECTIONS),
         raft: raft.clone(),
     });
     let tools = Tools {
         cluster: config.node.cluster.clone(),
         providers: dns.providers,
-        nameservers: Arc::new(Witness(dns.authoritative)),
+        nameservers,
         settle_within: SETTLE_WITHIN,
     };
     tasks.spawn(follow(node.clone(), config.node.id, catalogue, phase));
