@@ -44,6 +44,11 @@ struct ConfigArgs {
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
+    #[cfg(feature = "testing")]
+    if let Err(why) = obey_sabotage() {
+        eprintln!("quorated: {why:#}");
+        return ExitCode::FAILURE;
+    }
     let done = match cli.command {
         Command::Run(args) => run(&args),
         Command::Init(args) => init(&args),
@@ -57,6 +62,22 @@ fn main() -> ExitCode {
         eprintln!("quorated: {why:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Breaks the rule that `QUORATE_SABOTAGE` names, in a build for tests, so that the tests can show that they would notice.
+#[cfg(feature = "testing")]
+fn obey_sabotage() -> anyhow::Result<()> {
+    use quorate::core::sabotage::Sabotage;
+    let name = match std::env::var("QUORATE_SABOTAGE") {
+        Err(std::env::VarError::NotPresent) => return Ok(()),
+        name => name.context("QUORATE_SABOTAGE")?,
+    };
+    let broken: Sabotage = name.parse().context("QUORATE_SABOTAGE")?;
+    eprintln!(
+        "quorated: SABOTAGE: this build for tests breaks a rule on purpose: {broken}. Never let it near a record that matters."
+    );
+    Sabotage::set(Some(broken));
+    Ok(())
 }
 
 fn load(args: &ConfigArgs) -> anyhow::Result<config::Config> {

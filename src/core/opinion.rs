@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     names::{EndpointId, LogTime},
     report::{Outcome, Report, Run},
+    sabotage::Sabotage,
 };
 
 /// What a site holds of a region, or a node of an endpoint.
@@ -108,6 +109,12 @@ pub struct View {
 }
 
 impl View {
+    /// Whether it was logged in `term`: what another leader heard does not count.
+    #[must_use]
+    pub fn is_of(&self, term: u64) -> bool {
+        self.term == term || Sabotage::KeepOpinions.active()
+    }
+
     /// Takes a report, or refuses it as no continuation of what is held: the node must send a full one then.
     pub fn take(
         &mut self,
@@ -119,13 +126,13 @@ impl View {
     ) -> bool {
         let continues = match report.base {
             None => report.seq > self.seq,
-            Some(base) => self.term == term && base == self.seq && report.seq > base && self.vouched_for(report),
+            Some(base) => self.is_of(term) && base == self.seq && report.seq > base && self.vouched_for(report),
         };
         if !continues {
             return false;
         }
         let mut held = std::mem::take(&mut self.runs);
-        if self.term != term || self.blind.is_some() || report.blind.is_some() {
+        if !self.is_of(term) || self.blind.is_some() || report.blind.is_some() {
             held.clear();
         }
         let full = report.base.is_none();

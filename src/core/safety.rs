@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     explain::words,
     names::{LogTime, RegionName, ServiceName},
+    sabotage::Sabotage,
     service::{DriftPolicy, Failback, GateUnknown, Region},
     state::{ServiceState, State},
     switch::{Cause, Intent},
@@ -237,6 +238,7 @@ impl State {
     fn cooldown(&self, service: &ServiceState) -> RuleReading {
         // While a switch is open its own cooldown has not begun; one to a region that died meanwhile still has to wait it out.
         let until = match &service.open {
+            _ if Sabotage::NoCooldown.active() => self.log_time,
             Some(open) => open.authorised.at.after(service.service.policy.cooldown),
             None => service.cooldown_until,
         };

@@ -13,6 +13,7 @@ use super::{
     opinion::{Opinion, View},
     record::{Record, RrSet},
     report::{Catalogue, Endpoint, Report},
+    sabotage::Sabotage,
     safety::Rule,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
@@ -45,6 +46,15 @@ pub struct Command {
     /// What to do.
     #[serde(rename = "a")]
     pub action: Action,
+}
+
+impl Command {
+    /// An action as a leader proposes it, with its two clocks. Only log time is ever decided on.
+    #[must_use]
+    pub fn stamped(log_time: LogTime, wall: u64, action: Action) -> Self {
+        let at = if Sabotage::WallClock.active() { LogTime(wall) } else { log_time };
+        Self { at, wall, action }
+    }
 }
 
 /// What a command does. New kinds are added at the end; a kind is never given another meaning.
@@ -429,7 +439,7 @@ impl State {
             return Opinion::Unknown;
         };
         Opinion::all_must_pass(region.probes.iter().zip(&service.endpoints[i]).map(|(probe, id)| {
-            let fresh = self.log_time <= view.logged.after(service.ttl(probe));
+            let fresh = self.log_time <= view.logged.after(service.ttl(probe)) || Sabotage::ExpiredOpinions.active();
             view.runs.get(id).filter(|_| fresh).map_or(Opinion::Unknown, |held| held.opinion)
         }))
     }
@@ -437,7 +447,7 @@ impl State {
     /// A node's view, if it counts at all: of this term and not blind.
     #[must_use]
     pub fn current_view(&self, node: NodeId) -> Option<&View> {
-        self.views.get(&node).filter(|view| view.term == self.position.term && view.blind.is_none())
+        self.views.get(&node).filter(|view| view.is_of(self.position.term) && view.blind.is_none())
     }
 
     /// The dependencies that any site's observations of a region call failing.

@@ -30,7 +30,10 @@ use super::{
     wire::{self, Connection, Found, ServerAddress, Unusable},
 };
 use crate::{
-    core::record::{Record, RecordType, RrSet},
+    core::{
+        record::{Record, RecordType, RrSet},
+        sabotage::Sabotage,
+    },
     secret::Secret,
 };
 
@@ -296,6 +299,11 @@ fn update(change: &Change) -> Result<Message, String> {
     message.metadata.recursion_desired = false;
     message.add_query(Query::query(wire::wire_name(&change.record.zone)?, WireType::SOA));
 
+    message.add_authorities(replace(&name, rtype, change.rrset.ttl, rdata(&change.rrset)?));
+    message.add_authorities(replace(&fence_name, WireType::TXT, change.rrset.ttl, vec![text(&change.fence)]));
+    if Sabotage::NoFence.active() {
+        return Ok(message);
+    }
     match &change.expected.rrset {
         Some(old) => message.add_answers(equal_to(&name, rdata(old)?)),
         None => message.add_answers(vacant(&name, rtype, change.record.rtype == RecordType::Cname)),
@@ -305,8 +313,6 @@ fn update(change: &Change) -> Result<Message, String> {
         FenceReading::Absent => message.add_answers(vacant(&fence_name, WireType::TXT, false)),
         FenceReading::Unreadable(_) => return Err("the fence is unreadable".to_owned()),
     };
-    message.add_authorities(replace(&name, rtype, change.rrset.ttl, rdata(&change.rrset)?));
-    message.add_authorities(replace(&fence_name, WireType::TXT, change.rrset.ttl, vec![text(&change.fence)]));
     Ok(message)
 }
 
