@@ -44,11 +44,6 @@ struct ConfigArgs {
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
-    #[cfg(feature = "testing")]
-    if let Err(why) = obey_sabotage() {
-        eprintln!("quorated: {why:#}");
-        return ExitCode::FAILURE;
-    }
     let done = match cli.command {
         Command::Run(args) => run(&args),
         Command::Init(args) => init(&args),
@@ -62,22 +57,6 @@ fn main() -> ExitCode {
         eprintln!("quorated: {why:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Breaks the rule that `QUORATE_SABOTAGE` names, in a build for tests, so that the tests can show that they would notice.
-#[cfg(feature = "testing")]
-fn obey_sabotage() -> anyhow::Result<()> {
-    use quorate::core::sabotage::Sabotage;
-    let name = match std::env::var("QUORATE_SABOTAGE") {
-        Err(std::env::VarError::NotPresent) => return Ok(()),
-        name => name.context("QUORATE_SABOTAGE")?,
-    };
-    let broken: Sabotage = name.parse().context("QUORATE_SABOTAGE")?;
-    eprintln!(
-        "quorated: SABOTAGE: this build for tests breaks a rule on purpose: {broken}. Never let it near a record that matters."
-    );
-    Sabotage::set(Some(broken));
-    Ok(())
 }
 
 fn load(args: &ConfigArgs) -> anyhow::Result<config::Config> {
@@ -98,6 +77,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = load(args)?;
     telemetry::init(&config.log)?;
+    #[cfg(feature = "testing")]
+    sabotage()?;
     runtime()?.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = async move {
@@ -109,6 +90,17 @@ fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         node::run(config, shutdown).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Breaks the rule that the environment names, so that checkers can show that they notice.
+#[cfg(feature = "testing")]
+fn sabotage() -> anyhow::Result<()> {
+    use quorate::core::sabotage::Sabotage;
+    if let Ok(name) = std::env::var("QUORATE_SABOTAGE") {
+        Sabotage::set(Some(name.parse::<Sabotage>().context("QUORATE_SABOTAGE")?));
+        tracing::error!(rule = name, "a rule is broken on purpose: this node must not run outside tests");
+    }
+    Ok(())
 }
 
 fn init(args: &ConfigArgs) -> anyhow::Result<ExitCode> {

@@ -109,12 +109,6 @@ pub struct View {
 }
 
 impl View {
-    /// Whether it was logged in `term`: what another leader heard does not count.
-    #[must_use]
-    pub fn is_of(&self, term: u64) -> bool {
-        self.term == term || Sabotage::KeepOpinions.active()
-    }
-
     /// Takes a report, or refuses it as no continuation of what is held: the node must send a full one then.
     pub fn take(
         &mut self,
@@ -126,13 +120,14 @@ impl View {
     ) -> bool {
         let continues = match report.base {
             None => report.seq > self.seq,
-            Some(base) => self.is_of(term) && base == self.seq && report.seq > base && self.vouched_for(report),
+            Some(base) => self.term == term && base == self.seq && report.seq > base && self.vouched_for(report),
         };
         if !continues {
             return false;
         }
         let mut held = std::mem::take(&mut self.runs);
-        if !self.is_of(term) || self.blind.is_some() || report.blind.is_some() {
+        let new_term = self.term != term && !Sabotage::KeepOpinions.active();
+        if new_term || self.blind.is_some() || report.blind.is_some() {
             held.clear();
         }
         let full = report.base.is_none();

@@ -1,8 +1,9 @@
 //! Rules broken on purpose, so that the model, the simulation and the checkers can show that they would notice.
 //!
 //! Without the feature `testing` there is no switch: every question is answered `false` at compile time, and no release can
-//! be told to break a rule, nor knows the words. With it, a test breaks one rule at a time for its whole process, and
-//! `quorated` obeys the environment variable `QUORATE_SABOTAGE`.
+//! be told to break a rule. With it, a test breaks one rule at a time for its whole process.
+
+use std::str::FromStr;
 
 macro_rules! sabotages {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
@@ -15,11 +16,9 @@ macro_rules! sabotages {
 
         impl Sabotage {
             /// All of them.
-            #[cfg(feature = "testing")]
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Its name.
-            #[cfg(feature = "testing")]
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -45,15 +44,25 @@ sabotages! {
     ExpiredOpinions = "expired-opinions",
     /// No cooldown.
     NoCooldown = "no-cooldown",
+    /// A node answers linearizable reads from its own state, without asking a quorum.
+    StaleReads = "stale-reads",
+}
+
+/// A name that no switch has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` breaks nothing; there are: {list}", list = Sabotage::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", "))]
+pub struct UnknownSabotage(String);
+
+impl FromStr for Sabotage {
+    type Err = UnknownSabotage;
+    fn from_str(text: &str) -> Result<Self, UnknownSabotage> {
+        Self::ALL.iter().find(|it| it.as_str() == text).copied().ok_or_else(|| UnknownSabotage(text.to_owned()))
+    }
 }
 
 #[cfg(feature = "testing")]
 mod switch {
-    use std::{
-        fmt,
-        str::FromStr,
-        sync::atomic::{AtomicU8, Ordering},
-    };
+    use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::Sabotage;
 
@@ -71,29 +80,7 @@ mod switch {
             BROKEN.store(broken.map_or(u8::MAX, |broken| broken as u8), Ordering::Relaxed);
         }
     }
-
-    /// A name that no rule to be broken has.
-    #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-    #[error("`{0}` breaks nothing; what can be broken: {list}", list = Sabotage::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", "))]
-    pub struct UnknownSabotage(String);
-
-    impl FromStr for Sabotage {
-        type Err = UnknownSabotage;
-        fn from_str(text: &str) -> Result<Self, UnknownSabotage> {
-            let found = Self::ALL.iter().find(|known| known.as_str() == text);
-            found.copied().ok_or_else(|| UnknownSabotage(text.chars().take(40).collect()))
-        }
-    }
-
-    impl fmt::Display for Sabotage {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.pad(self.as_str())
-        }
-    }
 }
-
-#[cfg(feature = "testing")]
-pub use switch::UnknownSabotage;
 
 #[cfg(not(feature = "testing"))]
 impl Sabotage {

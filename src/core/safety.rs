@@ -238,10 +238,10 @@ impl State {
     fn cooldown(&self, service: &ServiceState) -> RuleReading {
         // While a switch is open its own cooldown has not begun; one to a region that died meanwhile still has to wait it out.
         let until = match &service.open {
-            _ if Sabotage::NoCooldown.active() => self.log_time,
             Some(open) => open.authorised.at.after(service.service.policy.cooldown),
             None => service.cooldown_until,
         };
+        let until = if Sabotage::NoCooldown.active() { self.log_time } else { until };
         RuleReading::timed(Rule::Cooldown, self.log_time, until, "over")
     }
 

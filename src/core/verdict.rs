@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{names::Site, opinion::Opinion, sabotage::Sabotage, service::Quorum};
+use super::{names::Site, opinion::Opinion, service::Quorum};
 
 /// What a quorum of sites says. Missing is not "no": short of a quorum either way it is undecided.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,10 +51,7 @@ impl Tally {
         let count =
             |wanted| u32::try_from(opinions.values().filter(|held| **held == wanted).count()).unwrap_or(u32::MAX);
         let sites = u32::try_from(opinions.len()).unwrap_or(u32::MAX);
-        let (up, down) = (count(Opinion::Up), count(Opinion::Down));
-        // Whoever is not heard from is of the electorate all the same: a quorum of the few that answer is none.
-        let of = if Sabotage::QuorumOfReachable.active() { up + down } else { sites };
-        Self { up, down, sites, needed: quorum.of(of) }
+        Self { up: count(Opinion::Up), down: count(Opinion::Down), sites, needed: quorum.of(sites) }
     }
 
     /// The verdict: an empty electorate needs one site of none, and so decides nothing.

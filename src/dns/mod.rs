@@ -8,6 +8,7 @@ pub mod authoritative;
 pub mod config;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+pub mod http;
 pub mod inspect;
 pub mod ovh;
 pub mod rfc2136;
@@ -103,6 +104,18 @@ pub struct Change {
 }
 
 impl Change {
+    /// What must still stand when the write is carried out. A provider that can have it checked does.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Reading> {
+        (!Sabotage::NoFence.active()).then_some(&self.expected)
+    }
+
+    /// Whether the condition holds where `found` stands: the record and its fence are exactly what was read.
+    #[must_use]
+    pub fn holds_at(&self, found: &Reading) -> bool {
+        self.condition().is_none_or(|expected| expected == found)
+    }
+
     /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.
     ///
     /// # Errors
@@ -129,7 +142,7 @@ impl Change {
         if !record.name.is_in(&record.zone) {
             return refuse(format!("{record} does not lie in zone {}", record.zone), wrong);
         }
-        if Sabotage::NoFence.active() {
+        if self.condition().is_none() {
             return Ok(());
         }
         if let Some(owner) = expected.fence.foreign_to(&fence.cluster) {
@@ -149,14 +162,6 @@ impl Change {
             ))),
             FenceReading::Present(_) | FenceReading::Absent => Ok(()),
         }
-    }
-}
-
-impl Change {
-    /// Whether the condition holds where `found` stands: the record and its fence are exactly what was read.
-    #[must_use]
-    pub fn holds_at(&self, found: &Reading) -> bool {
-        Sabotage::NoFence.active() || self.expected == *found
     }
 }
 
