@@ -61,6 +61,20 @@ impl State {
         up.iter().find(gates_pass).or(up.first()).map(|region| (*region).clone())
     }
 
+    /// The failover that a rehearsal is about: to `to`, or to where one would go now. `None` without a second region.
+    #[must_use]
+    pub fn rehearsed(&self, name: &ServiceName, to: Option<&RegionName>) -> Option<Intent> {
+        let state = self.services.get(name)?;
+        let to = to.cloned().or_else(|| self.candidate(name, state)).or_else(|| state.others().next().cloned())?;
+        Some(Intent { service: name.clone(), epoch: state.epoch.next(), to, cause: Cause::Failover })
+    }
+
+    /// The rules for a failover as if the active region were down.
+    #[must_use]
+    pub fn rehearse(&self, intent: &Intent) -> Vec<RuleReading> {
+        self.assess(intent).into_iter().filter(|reading| reading.rule != Rule::ActiveDown).collect()
+    }
+
     /// The switch to explain: the one that the verdicts ask for, else the failover that would come first.
     pub(super) fn in_question(
         &self,

@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 pub mod http;
 pub mod inspect;
 pub mod ovh;
+pub mod policy;
 pub mod rfc2136;
 pub mod tsig;
 pub mod wire;
