@@ -49,15 +49,6 @@ pub struct Command {
     pub action: Action,
 }
 
-impl Command {
-    /// An action as a leader proposes it, with its two clocks. Only log time is ever decided on.
-    #[must_use]
-    pub fn stamped(log_time: LogTime, wall: u64, action: Action) -> Self {
-        let at = if Sabotage::WallClock.active() { LogTime(wall) } else { log_time };
-        Self { at, wall, action }
-    }
-}
-
 /// What a command does. New kinds are added at the end; a kind is never given another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
