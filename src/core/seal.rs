@@ -42,7 +42,7 @@ pub struct Sealed {
 /// The SHA-256 of a text.
 #[must_use]
 pub fn digest(text: &[u8]) -> Hash {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(text))
 }
 
 /// The sum of each leaf of a document.
