@@ -24,10 +24,14 @@ use quorate::{
         self, Cluster, ClusterError, Consistency, ReadInfo,
         cluster::{Member, MemberStatus, Membership},
     },
+    inspect::{Inspection, NodeAnswer},
     pki,
     tls::{Identity, PeerTls, Role},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 pub const SITES: [&str; 3] = ["oslo", "paris", "rome"];
@@ -46,6 +50,8 @@ pub struct Fake {
     pub hangs: AtomicBool,
     pub providers: Mutex<Vec<String>>,
     pub now: Mutex<u64>,
+    /// What the nodes find out when they are asked to look.
+    pub answers: Mutex<Vec<NodeAnswer>>,
 }
 
 impl Fake {
@@ -68,6 +74,7 @@ impl Fake {
             hangs: AtomicBool::default(),
             providers: Mutex::default(),
             now: Mutex::new(1_000),
+            answers: Mutex::default(),
         })
     }
 
@@ -166,6 +173,13 @@ impl Cluster for Fake {
     async fn check_providers(&self, _: &Service) -> Result<(), Vec<String>> {
         let problems = self.providers.lock().unwrap().clone();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    async fn inspect(&self, _: Inspection, to: mpsc::Sender<NodeAnswer>) {
+        let answers = self.answers.lock().unwrap().clone();
+        for answer in answers {
+            to.send(answer).await.unwrap();
+        }
     }
 
     fn membership(&self) -> Membership {
