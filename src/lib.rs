@@ -110,6 +110,7 @@ pub mod reader;
 pub mod replay;
 pub mod secret;
 pub mod service_file;
+pub mod surroundings;
 pub mod telemetry;
 pub mod tls;
 pub mod view;

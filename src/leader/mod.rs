@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -41,6 +41,7 @@ use crate::{
         switch::NameserverLine,
     },
     dns::Providers,
+    surroundings::WallClock,
 };
 
 /// How many reports may wait for the next entry.
@@ -97,6 +98,8 @@ pub struct Tools {
     pub nameservers: Arc<dyn Nameservers>,
     /// How long nameservers may take before the laggards are reported.
     pub settle_within: Duration,
+    /// What is put on commands as the time of day.
+    pub wall: WallClock,
 }
 
 /// What a reporter is told.
@@ -172,8 +175,7 @@ impl<L: Log> Office<L> {
 
     /// The same, with the place in the log.
     pub async fn commit(&self, action: Action) -> Result<(Position, Response), Deposed> {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let wall = u64::try_from(wall).unwrap_or(u64::MAX);
+        let wall = u64::try_from(self.tools.wall.now().as_millis()).unwrap_or(u64::MAX);
         self.log.propose(self.term, Command::stamped(self.clock.now(), wall, action)).await
     }
 

@@ -260,6 +260,7 @@ impl World {
             providers: Arc::new([("main".parse().unwrap(), self.provider.clone() as Arc<dyn Provider>)].into()),
             nameservers: Arc::new(NoNameservers),
             settle_within: Duration::from_secs(1),
+            wall: crate::surroundings::WallClock::default(),
         };
         let office = Office::hold(self.log.clone(), tools, self.log.term(), watch::channel(None).0, cancel.clone());
         let mut applied = self.log.applied();
