@@ -32,7 +32,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`core`] | pure: validated services, opinions, verdicts, rules, switches, evidence |
+//! | [`core`] | pure: validated services, opinions, verdicts, rules, switches, evidence, the record of administrative acts |
 //! | [`leader`] | what only a leader does: propose what is due, carry out intents, reconcile |
 //! | [`raft`] | consensus; its `store` alone knows what is on disk, and no openraft type leaves it |
 //! | [`probe`] | the schedule, one file a kind of probe, controls and blindness, runs and reports |
@@ -45,8 +45,8 @@
 //! | [`tls`], [`pki`] | who is calling; the cluster's certificates |
 //! | [`demo`] | the whole of it on one machine, and a judge |
 //!
-//! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `leader → dns`; all `→ core`.
-//! `probe` and `dns` never see `raft`, and `core` sees nothing. `tests/tidy.rs` holds this.
+//! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `leader, config → dns`; all
+//! `→ core`. `probe` and `dns` never see `raft`, and `core` sees nothing. `tests/tidy.rs` holds this.
 //!
 //! # Time
 //!

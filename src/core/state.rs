@@ -8,11 +8,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    audit::{Actor, Audit, MemberAct, Outcome},
     calm::Calm,
     names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Opinion, View},
     record::{Record, RrSet},
     report::{Catalogue, Endpoint, Report},
+    sabotage::Sabotage,
     safety::Rule,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
@@ -115,6 +117,44 @@ pub enum Action {
         /// Of one service, or of all.
         service: Option<ServiceName>,
     },
+    /// An administrative act: done like the action in it, and taken down with what came of it.
+    Asked {
+        /// Who asked for it.
+        by: Actor,
+        /// For what.
+        what: Box<Action>,
+    },
+    /// What consensus is about to do beside the log; inside of [`Action::Asked`] only, for it changes nothing itself.
+    Begin(MemberAct),
+    /// What came of it.
+    Came {
+        /// The entry in which it was begun.
+        begun: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+impl Action {
+    /// The action itself, whoever asked for it.
+    #[must_use]
+    pub fn plain(&self) -> &Self {
+        let mut plain = self;
+        while let Self::Asked { what, .. } = plain {
+            plain = what;
+        }
+        plain
+    }
+
+    /// The same, taken out.
+    #[must_use]
+    pub fn into_plain(self) -> Self {
+        let mut plain = self;
+        while let Self::Asked { what, .. } = plain {
+            plain = *what;
+        }
+        plain
+    }
 }
 
 /// The hold on automatic switches.
@@ -142,6 +182,8 @@ pub enum Response {
     Authorised(Epoch),
     /// The state forbids it; nothing was changed.
     Refused(Refusal),
+    /// It is taken down under this index that something is about to be done.
+    Begun(u64),
 }
 
 /// Why the state forbids a command.
@@ -227,6 +269,9 @@ pub struct State {
     /// The wall stamp of the last command, kept while a service has maintenance windows; 0 while none has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wall: u64,
+    /// Who did what to the cluster.
+    #[serde(default, skip_serializing_if = "Audit::is_empty")]
+    pub audit: Audit,
     #[serde(skip)]
     pub(super) calm: Calm,
 }
@@ -415,7 +460,10 @@ impl State {
     #[must_use]
     pub fn site_opinions(&self, service: &ServiceState, region: &RegionName) -> BTreeMap<&Site, Opinion> {
         let mut by_site: BTreeMap<&Site, Vec<Opinion>> = BTreeMap::new();
-        for (node, site) in &self.voters {
+        let reports = |node: &NodeId| self.current_view(*node).is_some();
+        // Whoever is silent stays in the electorate.
+        let counts = |node: &NodeId| !Sabotage::QuorumOfReachable.active() || reports(node);
+        for (node, site) in self.voters.iter().filter(|(node, _)| counts(node)) {
             by_site.entry(site).or_default().push(self.node_opinion(*node, service, region));
         }
         by_site.into_iter().map(|(site, opinions)| (site, Opinion::agreed(opinions))).collect()
@@ -429,7 +477,7 @@ impl State {
             return Opinion::Unknown;
         };
         Opinion::all_must_pass(region.probes.iter().zip(&service.endpoints[i]).map(|(probe, id)| {
-            let fresh = self.log_time <= view.logged.after(service.ttl(probe));
+            let fresh = self.log_time <= view.logged.after(service.ttl(probe)) || Sabotage::ExpiredOpinions.active();
             view.runs.get(id).filter(|_| fresh).map_or(Opinion::Unknown, |held| held.opinion)
         }))
     }
@@ -437,7 +485,8 @@ impl State {
     /// A node's view, if it counts at all: of this term and not blind.
     #[must_use]
     pub fn current_view(&self, node: NodeId) -> Option<&View> {
-        self.views.get(&node).filter(|view| view.term == self.position.term && view.blind.is_none())
+        let of_this_term = |view: &View| view.term == self.position.term || Sabotage::KeepOpinions.active();
+        self.views.get(&node).filter(|view| of_this_term(view) && view.blind.is_none())
     }
 
     /// The dependencies that any site's observations of a region call failing.

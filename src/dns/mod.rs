@@ -8,6 +8,7 @@ pub mod authoritative;
 pub mod config;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+pub mod http;
 pub mod inspect;
 pub mod ovh;
 pub mod rfc2136;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     names::{ClusterId, ProviderName},
     record::{Fence, Record, RecordType, RecordValue, RrSet},
+    sabotage::Sabotage,
 };
 
 pub use inspect::{Finding, Grant};
@@ -102,6 +104,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// What must still stand when the write is carried out. A provider that can have it checked does.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Reading> {
+        (!Sabotage::NoFence.active()).then_some(&self.expected)
+    }
+
     /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.
     ///
     /// # Errors
@@ -127,6 +135,9 @@ impl Change {
         }
         if !record.name.is_in(&record.zone) {
             return refuse(format!("{record} does not lie in zone {}", record.zone), wrong);
+        }
+        if self.condition().is_none() {
+            return Ok(());
         }
         if let Some(owner) = expected.fence.foreign_to(&fence.cluster) {
             return refuse(

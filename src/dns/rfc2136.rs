@@ -11,6 +11,8 @@
 //! What this never does: send a message twice, send it to another address once a byte has left, or take an answer for
 //! success that was not signed with the key.
 
+mod rights;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +22,10 @@ use hickory_proto::{
 };
 use tokio::time::Instant;
 
+pub use rights::policy;
+
 use super::{
-    Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt,
+    Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt,
     tsig::{Algorithm, Key, KeyError, Reply},
     wire::{self, Connection, Found, ServerAddress, Unusable},
 };
@@ -241,6 +245,14 @@ impl Provider for Rfc2136 {
         Err(self.transient("the fence changes faster than the record can be read"))
     }
 
+    async fn rights(&self, record: &Record) -> Vec<Finding> {
+        self.look_at_rights(record).await
+    }
+
+    fn policy(&self, records: &[Record]) -> Vec<Grant> {
+        self.least_privilege(records)
+    }
+
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
         change.check()?;
         let mut message = update(change).map_err(unspeakable)?;
@@ -284,15 +296,17 @@ fn update(change: &Change) -> Result<Message, String> {
     message.metadata.recursion_desired = false;
     message.add_query(Query::query(wire::wire_name(&change.record.zone)?, WireType::SOA));
 
-    match &change.expected.rrset {
-        Some(old) => message.add_answers(equal_to(&name, rdata(old)?)),
-        None => message.add_answers(vacant(&name, rtype, change.record.rtype == RecordType::Cname)),
-    };
-    match &change.expected.fence {
-        FenceReading::Present(old) => message.add_answers(equal_to(&fence_name, vec![text(old)])),
-        FenceReading::Absent => message.add_answers(vacant(&fence_name, WireType::TXT, false)),
-        FenceReading::Unreadable(_) => return Err("the fence is unreadable".to_owned()),
-    };
+    if let Some(condition) = change.condition() {
+        match &condition.rrset {
+            Some(old) => message.add_answers(equal_to(&name, rdata(old)?)),
+            None => message.add_answers(vacant(&name, rtype, change.record.rtype == RecordType::Cname)),
+        };
+        match &condition.fence {
+            FenceReading::Present(old) => message.add_answers(equal_to(&fence_name, vec![text(old)])),
+            FenceReading::Absent => message.add_answers(vacant(&fence_name, WireType::TXT, false)),
+            FenceReading::Unreadable(_) => return Err("the fence is unreadable".to_owned()),
+        };
+    }
     message.add_authorities(replace(&name, rtype, change.rrset.ttl, rdata(&change.rrset)?));
     message.add_authorities(replace(&fence_name, WireType::TXT, change.rrset.ttl, vec![text(&change.fence)]));
     Ok(message)

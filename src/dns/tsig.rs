@@ -22,7 +22,7 @@ use crate::core::record::DomainName;
 use crate::secret::Secret;
 
 /// How many seconds the two clocks may differ, as RFC 8945 §10 recommends.
-const FUDGE: u16 = 300;
+pub(super) const FUDGE: u16 = 300;
 /// The shortest key taken: RFC 8945 §8 asks for the length of the digest, BIND's generator makes no shorter one.
 const KEY_MIN: usize = 16;
 
@@ -109,7 +109,7 @@ pub(super) struct Reply {
     pub(super) authentic: bool,
     /// What the server said of our signature.
     pub(super) error: Option<TsigError>,
-    /// For BADTIME: the server's clock less ours, in seconds.
+    /// The server's clock less ours, in seconds, where its signature or its BADTIME tells.
     pub(super) skew: Option<i64>,
 }
 
@@ -180,7 +180,8 @@ impl Key {
         if tsig.error.is_none() && !window.contains(&now()) {
             return Err("the answer's TSIG signature is older than its own time window".to_owned());
         }
-        Ok(Reply { message, authentic: true, error: tsig.error, skew })
+        let told = || i64::try_from(tsig.time).ok()?.checked_sub(i64::try_from(now()).ok()?);
+        Ok(Reply { message, authentic: true, error: tsig.error, skew: skew.or_else(told) })
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{
         names::{ClusterId, LogTime, NodeId, ServiceName},
         record::{Record, RrSet},
         report::Report,
+        sabotage::Sabotage,
         state::{Action, Command, Position, Response, State},
         switch::NameserverLine,
     },
@@ -171,7 +172,8 @@ impl<L: Log> Office<L> {
     pub async fn commit(&self, action: Action) -> Result<(Position, Response), Deposed> {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let wall = u64::try_from(wall).unwrap_or(u64::MAX);
-        self.log.propose(self.term, Command { at: self.clock.now(), wall, action }).await
+        let at = if Sabotage::WallClock.active() { LogTime(wall) } else { self.clock.now() };
+        self.log.propose(self.term, Command { at, wall, action }).await
     }
 
     /// Hands in a report; answers once it is committed.

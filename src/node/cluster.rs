@@ -11,6 +11,7 @@ use crate::{
     core::{
         explain::words,
         names::NodeId,
+        sabotage::Sabotage,
         service::Service,
         state::{Action, Position, Response, State},
     },
@@ -29,7 +30,7 @@ const PROVIDER_CHECK: Duration = Duration::from_secs(15);
 impl Cluster for Node {
     async fn catch_up(&self, consistency: Consistency) -> Result<(), ClusterError> {
         self.initialised()?;
-        if consistency == Consistency::Stale {
+        if consistency == Consistency::Stale || Sabotage::StaleReads.active() {
             return Ok(());
         }
         let index = self.read_index().await.map_err(|why| self.unavailable(why))?;

@@ -24,6 +24,20 @@ pub const SECRET: &str = "bm90IGEgc2VjcmV0OiBhIHRlc3Qga2V5LCAzMiBieXQ=";
 pub const KEY_512: &str = "quorate-key-512";
 /// A key that the server knows and that may do nothing.
 pub const POWERLESS_KEY: &str = "powerless-key";
+/// A key that may change the records and not their fences.
+pub const FENCELESS_KEY: &str = "fenceless-key";
+/// A key that may change anything in the zone.
+pub const ZONE_KEY: &str = "zone-key";
+/// Where Debian has libfaketime.
+const FAKETIME: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
+const KEYS: [(&str, &str); 5] = [
+    (KEY_NAME, "hmac-sha256"),
+    (KEY_512, "hmac-sha512"),
+    (POWERLESS_KEY, "hmac-sha256"),
+    (FENCELESS_KEY, "hmac-sha256"),
+    (ZONE_KEY, "hmac-sha256"),
+];
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,12 +104,41 @@ impl DnsServer {
             .then(|| Self::start(Kind::Knot, Ipv4Addr::LOCALHOST, zone, hosts))
     }
 
+    /// Starts a server that grants what this text says: BIND's `update-policy { … };`, or Knot's `acl:` with a rule `quorate`.
+    pub fn granting(kind: Kind, zone: &str, policy: &str) -> Option<Self> {
+        let here = match kind {
+            Kind::Bind => available("named", "bind9"),
+            Kind::Knot => available("knotd", "knot"),
+        };
+        let grants = Grants { policy: Some(policy), ..Grants::default() };
+        (here && available("dig", "bind9-dnsutils")).then(|| Self::start_with(kind, Ipv4Addr::LOCALHOST, zone, grants))
+    }
+
+    /// Starts Knot with a clock that is off by so many seconds; `None` where libfaketime is missing and skipping is allowed. (BIND
+    /// does not start under libfaketime, whose calls and jemalloc's go round in a circle.)
+    pub fn knot_at(zone: &str, hosts: &[&str], offset: i64) -> Option<Self> {
+        let here = available("knotd", "knot") && available("dig", "bind9-dnsutils");
+        let library = FAKETIME.into_iter().find(|path| Path::new(path).exists());
+        if library.is_none() {
+            let needed = "libfaketimeMT is missing: apt-get install faketime";
+            assert!(std::env::var("QUORATE_NO_SKIP").as_deref() != Ok("1"), "{needed}");
+            println!("SKIP: {needed}");
+        }
+        let clock = Some((library?, offset));
+        let grants = Grants { hosts, clock, ..Grants::default() };
+        here.then(|| Self::start_with(Kind::Knot, Ipv4Addr::LOCALHOST, zone, grants))
+    }
+
     fn start(kind: Kind, ip: Ipv4Addr, zone: &str, hosts: &[&str]) -> Self {
+        Self::start_with(kind, ip, zone, Grants { hosts, ..Grants::default() })
+    }
+
+    fn start_with(kind: Kind, ip: Ipv4Addr, zone: &str, grants: Grants<'_>) -> Self {
         // A port that was free a moment ago may be taken by now: then another one is tried.
         for _ in 0..5 {
             let port = free_port_on(ip);
             let dir = tempfile::Builder::new().prefix("quorate-dns-").tempdir().expect("a temporary directory");
-            let child = launch(kind, dir.path(), (ip, port).into(), zone, hosts);
+            let child = launch(kind, dir.path(), (ip, port).into(), zone, grants);
             let mut server = Self { kind, port, ip, child, dir };
             if server.wait_until_it_answers(zone) {
                 return server;
@@ -178,13 +221,21 @@ fn zone_file(zone: &str) -> String {
     )
 }
 
-fn launch(kind: Kind, dir: &Path, address: SocketAddr, zone: &str, hosts: &[&str]) -> Child {
+/// Who may change what, and by which clock it is judged.
+#[derive(Clone, Copy, Default)]
+struct Grants<'a> {
+    hosts: &'a [&'a str],
+    policy: Option<&'a str>,
+    clock: Option<(&'a str, i64)>,
+}
+
+fn launch(kind: Kind, dir: &Path, address: SocketAddr, zone: &str, grants: Grants<'_>) -> Child {
     let dir_text = dir.display();
     fs::write(dir.join("zone.db"), zone_file(zone)).expect("the zone file");
     let conf = dir.join("conf");
     let text = match kind {
-        Kind::Bind => bind_conf(&dir_text.to_string(), address, zone, hosts),
-        Kind::Knot => knot_conf(&dir_text.to_string(), address, zone, hosts),
+        Kind::Bind => bind_conf(&dir_text.to_string(), address, zone, grants),
+        Kind::Knot => knot_conf(&dir_text.to_string(), address, zone, grants),
     };
     fs::write(&conf, text).expect("the configuration");
     let log = fs::File::create(dir.join("log")).expect("the log");
@@ -193,6 +244,10 @@ fn launch(kind: Kind, dir: &Path, address: SocketAddr, zone: &str, hosts: &[&str
         Kind::Knot => Command::new("knotd"),
     };
     command.env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin");
+    if let Some((library, offset)) = grants.clock {
+        command.env("LD_PRELOAD", library).env("FAKETIME", format!("{offset:+}s"));
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
     match kind {
         Kind::Bind => command.arg("-g").args(["-n", "1"]).arg("-c").arg(&conf),
         Kind::Knot => command.arg("-c").arg(&conf),
@@ -205,9 +260,10 @@ fn launch(kind: Kind, dir: &Path, address: SocketAddr, zone: &str, hosts: &[&str
         .expect("the server to start")
 }
 
-fn bind_conf(dir: &str, address: SocketAddr, zone: &str, hosts: &[&str]) -> String {
+fn bind_conf(dir: &str, address: SocketAddr, zone: &str, granted: Grants<'_>) -> String {
+    let hosts = granted.hosts;
     let (ip, port) = (address.ip(), address.port());
-    let keys: String = [(KEY_NAME, "hmac-sha256"), (KEY_512, "hmac-sha512"), (POWERLESS_KEY, "hmac-sha256")]
+    let keys: String = KEYS
         .map(|(name, algorithm)| format!("key \"{name}\" {{ algorithm {algorithm}; secret \"{SECRET}\"; }};\n"))
         .concat();
     let grants: Vec<String> = hosts
@@ -217,30 +273,44 @@ fn bind_conf(dir: &str, address: SocketAddr, zone: &str, hosts: &[&str]) -> Stri
             format!("grant {key} name {host}.{zone}. A AAAA CNAME; grant {key} name _quorate.{host}.{zone}. TXT; ")
         })
         .collect();
+    let fenceless = hosts.iter().map(|host| format!("grant {FENCELESS_KEY} name {host}.{zone}. A AAAA CNAME; "));
+    let all = format!("grant {ZONE_KEY} zonesub A AAAA CNAME TXT; ");
+    let own: Vec<String> = grants.into_iter().chain(fenceless).chain([all]).collect();
+    let policy = granted.policy.map_or_else(|| format!("update-policy {{ {} }};", own.concat()), str::to_owned);
     format!(
         "options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n\
          pid-file \"{dir}/pid\"; session-keyfile \"{dir}/session.key\"; managed-keys-directory \"{dir}\";\n\
          recursion no; dnssec-validation no; notify no; allow-transfer {{ none; }}; }};\n\
          controls {{ }};\n{keys}\
-         zone \"{zone}\" {{ type primary; file \"{dir}/zone.db\"; update-policy {{ {} }}; }};\n",
-        grants.concat()
+         zone \"{zone}\" {{ type primary; file \"{dir}/zone.db\"; {policy} }};\n"
     )
 }
 
-fn knot_conf(dir: &str, address: SocketAddr, zone: &str, hosts: &[&str]) -> String {
+fn knot_conf(dir: &str, address: SocketAddr, zone: &str, granted: Grants<'_>) -> String {
+    let hosts = granted.hosts;
     let (ip, port) = (address.ip(), address.port());
-    let keys: String = [(KEY_NAME, "hmac-sha256"), (KEY_512, "hmac-sha512"), (POWERLESS_KEY, "hmac-sha256")]
+    let keys: String = KEYS
         .map(|(name, algorithm)| format!("  - id: {name}\n    algorithm: {algorithm}\n    secret: {SECRET}\n"))
         .concat();
     let names: Vec<String> = hosts.iter().flat_map(|host| [(*host).to_owned(), format!("_quorate.{host}")]).collect();
+    let rule = |id: &str, keys: &str, names: &str, types: &str| {
+        format!(
+            "  - id: {id}\n    key: [{keys}]\n    action: update\n    update-owner: name\n    update-owner-match: equal\n    \
+             update-owner-name: [{names}]\n    update-type: [{types}]\n"
+        )
+    };
+    let own = format!(
+        "acl:\n{}{}  - id: all\n    key: {ZONE_KEY}\n    action: update\n",
+        rule("quorate", &format!("{KEY_NAME}, {KEY_512}"), &names.join(", "), "A, AAAA, CNAME, TXT"),
+        rule("fenceless", FENCELESS_KEY, &hosts.join(", "), "A, AAAA, CNAME"),
+    );
+    let (acl, rules) = granted.policy.map_or((own.as_str(), "quorate, fenceless, all"), |policy| (policy, "quorate"));
     format!(
         "server:\n    rundir: \"{dir}\"\n    listen: {ip}@{port}\n    udp-workers: 1\n    tcp-workers: 2\n    background-workers: 1\n\
          log:\n  - target: stderr\n    any: info\n\
          database:\n    storage: \"{dir}\"\n    journal-db-max-size: 16M\n    kasp-db-max-size: 16M\n    timer-db-max-size: 16M\n    catalog-db-max-size: 16M\n\
          key:\n{keys}\
-         acl:\n  - id: quorate\n    key: [{KEY_NAME}, {KEY_512}]\n    action: update\n    update-owner: name\n    update-owner-match: equal\n    \
-         update-owner-name: [{}]\n    update-type: [A, AAAA, CNAME, TXT]\n\
-         zone:\n  - domain: {zone}\n    storage: \"{dir}\"\n    file: zone.db\n    zonefile-sync: -1\n    zonefile-load: difference-no-serial\n    journal-content: all\n    acl: [quorate]\n",
-        names.join(", ")
+         {acl}\
+         zone:\n  - domain: {zone}\n    storage: \"{dir}\"\n    file: zone.db\n    zonefile-sync: -1\n    zonefile-load: difference-no-serial\n    journal-content: all\n    acl: [{rules}]\n"
     )
 }

@@ -10,3 +10,4 @@ mod hold_proxy;
 mod authoritative;
 mod ovh;
 mod rfc2136;
+mod rights;

@@ -25,6 +25,7 @@ mod client;
 mod entry;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod rights;
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use futures::future::{join, try_join_all};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt};
+use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt};
 use crate::{
     core::record::{Fence, Record, RrSet},
     secret::Secret,
@@ -41,6 +42,7 @@ use crate::{
 use client::{CallError, Client, Credentials, Effect};
 pub use client::{Endpoint, EndpointError};
 use entry::{Creation, Entry, Soa, Status, Update};
+pub use rights::policy;
 
 /// The least TTL that OVH publishes, in seconds.
 const TTL_FLOOR: u32 = 60;
@@ -261,6 +263,14 @@ impl Provider for Ovh {
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
         let names = Names::of(record)?;
         Ok(self.staged(record, names.places(record)).await?.reading)
+    }
+
+    async fn rights(&self, record: &Record) -> Vec<Finding> {
+        self.look_at_rights(record).await
+    }
+
+    fn policy(&self, records: &[Record]) -> Vec<Grant> {
+        policy(self.client.endpoint(), records)
     }
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {

@@ -158,6 +158,9 @@ fn answer(call: &Call<'_>, state: &mut State) -> Answer {
     if let Err(refusal) = authorise(call, state) {
         return refusal;
     }
+    if call.path == "/auth/currentCredential" && call.method == Method::GET {
+        return current_credential(state);
+    }
     let segments: Vec<&str> = call.path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
         ["domain", "zone"] => (200, state.zones.keys().cloned().collect()),
@@ -203,11 +206,26 @@ fn authorise(call: &Call<'_>, state: &State) -> Result<(), Answer> {
     if signed(&call.url) != call.signature && signed(&call.url_without_port) != call.signature {
         return Err(error(400, "INVALID_SIGNATURE", "Invalid signature"));
     }
+    // Any key may read itself.
+    if call.path == "/auth/currentCredential" && state.reads_itself {
+        return Ok(());
+    }
     let granted = state.grants.iter().any(|(method, pattern)| {
         method == call.method.as_str()
             && pattern.strip_suffix('*').map_or(call.path == pattern, |prefix| call.path.starts_with(prefix))
     });
     if granted { Ok(()) } else { Err(error(403, "NOT_GRANTED_CALL", "This call has not been granted")) }
+}
+
+fn current_credential(state: &State) -> Answer {
+    let rules: Vec<Value> =
+        state.grants.iter().map(|(method, path)| json!({ "method": method, "path": path })).collect();
+    (
+        200,
+        json!({ "credentialId": 4711, "applicationId": 815, "status": state.credential_status, "ovhSupport": false,
+                "allowedIPs": null, "creation": "2026-01-01T00:00:00+01:00", "lastUse": "2026-01-02T00:00:00+01:00",
+                "expiration": null, "rules": rules }),
+    )
 }
 
 fn in_zone(call: &Call<'_>, state: &mut State, name: &str, rest: &[&str]) -> Answer {

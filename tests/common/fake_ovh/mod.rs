@@ -79,6 +79,10 @@ struct State {
     next_id: u64,
     /// Somebody publishes the zone after every single edit.
     impatient: bool,
+    /// The consumer key may read its own rules.
+    reads_itself: bool,
+    /// `validated`, `pendingValidation`, `refused` or `expired`.
+    credential_status: &'static str,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -118,6 +122,8 @@ impl FakeOvh {
             caller: ip.into(),
             next_id: 5_386_578_361,
             impatient: false,
+            reads_itself: true,
+            credential_status: "validated",
         }));
         let listener = TcpListener::bind((ip, 0)).await.expect("a port");
         let http = listener.local_addr().expect("its address");
@@ -214,6 +220,12 @@ impl FakeOvh {
     /// Replaces the access rules: method and path, where a final `*` stands for anything.
     pub fn set_grants(&self, grants: &[(&str, &str)]) {
         self.state().grants = grants.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    }
+
+    /// What `GET /auth/currentCredential` says of the key's status, and whether the key may call it at all.
+    pub fn set_credential(&self, status: &'static str, reads_itself: bool) {
+        let mut state = self.state();
+        (state.credential_status, state.reads_itself) = (status, reads_itself);
     }
 
     /// From now on somebody else publishes the zone after every single edit.
