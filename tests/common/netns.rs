@@ -154,7 +154,10 @@ impl Net {
         chain("post", "postrouting", 100);
         let to = ["add", "rule", "ip", "relay", "out", "ip", "daddr", "127.0.0.1", "tcp", "dport", &port];
         self.nft(site, &[&to[..], &["dnat", "to", &target]].concat());
-        self.nft(site, &["add", "rule", "ip", "relay", "post", "ip", "saddr", "127.0.0.1", "oif", "eth0", "masquerade"]);
+        self.nft(
+            site,
+            &["add", "rule", "ip", "relay", "post", "ip", "saddr", "127.0.0.1", "oif", "eth0", "masquerade"],
+        );
     }
 
     fn rule(&self, site: u8, cut: Cut, hook: &str, rule: &[&str]) {

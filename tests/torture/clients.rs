@@ -164,7 +164,11 @@ impl<'w> Chronicler<'w> {
             || world.fleet.any(&["--timeout", "3s", "switch", "list", service.name, "--limit", "60"]),
             |json| {
                 let switches = json["switches"].as_array()?;
-                failovers = switches.iter().filter(|of| of["cause"] == "failover").filter_map(|of| of["epoch"].as_u64()).collect();
+                failovers = switches
+                    .iter()
+                    .filter(|of| of["cause"] == "failover")
+                    .filter_map(|of| of["epoch"].as_u64())
+                    .collect();
                 let switches: Option<Vec<Edn>> = switches.iter().map(switch).collect();
                 Some(map([("service", service.name.into()), ("switches", Edn::Vector(switches?))]))
             },
@@ -199,11 +203,16 @@ impl<'w> Chronicler<'w> {
             asked.into_iter().map(|(node, thread)| (node, thread.join().expect("no panic"))).collect()
         });
         for (node, answer) in answers {
-            self.client.does("hash", map([("node", node.into())]), || answer, |json| {
-                let hash = json["state_hash"].as_str()?;
-                let applied = json["applied_index"].as_u64()?;
-                Some(map([("node", node.into()), ("applied", applied.into()), ("hash", hash.into())]))
-            });
+            self.client.does(
+                "hash",
+                map([("node", node.into())]),
+                || answer,
+                |json| {
+                    let hash = json["state_hash"].as_str()?;
+                    let applied = json["applied_index"].as_u64()?;
+                    Some(map([("node", node.into()), ("applied", applied.into()), ("hash", hash.into())]))
+                },
+            );
         }
     }
 
@@ -234,7 +243,12 @@ impl<'w> Chronicler<'w> {
     /// Who votes, at the end.
     pub fn members(&mut self) {
         let world = self.world;
-        let list = || world.leader().map_or_else(|| world.fleet.any(&["member", "list"]), |leader| world.fleet.at(leader, &["member", "list"]));
+        let list = || {
+            world.leader().map_or_else(
+                || world.fleet.any(&["member", "list"]),
+                |leader| world.fleet.at(leader, &["member", "list"]),
+            )
+        };
         self.client.does("members", map([]), list, |json| {
             let members = json["members"].as_array()?;
             let voters = members.iter().filter(|of| of["role"] == "voter").filter_map(|of| of["id"].as_u64());

@@ -67,8 +67,16 @@ impl Disk {
         let filler = self.mount.join(FILLER);
         let mut size = SIZE;
         while size > 4096 {
-            let grown = run("fallocate", &["-o", &fs::metadata(&filler).map_or(0, |of| of.len()).to_string(), "-l",
-                &size.to_string(), text(&filler)]);
+            let grown = run(
+                "fallocate",
+                &[
+                    "-o",
+                    &fs::metadata(&filler).map_or(0, |of| of.len()).to_string(),
+                    "-l",
+                    &size.to_string(),
+                    text(&filler),
+                ],
+            );
             if !grown {
                 size /= 2;
             }

@@ -159,7 +159,9 @@ impl Fleet {
         let mut command = Command::new("nsenter");
         let space = format!("--net=/run/netns/{}", self.net.space(slot));
         command.args([space.as_str(), "setpriv", "--pdeathsig", "KILL"]);
-        command.arg(env!("CARGO_BIN_EXE_quorated")).args([what, "--config"]).arg(home.join("node.toml"));
+        // A build of its own may be named, so that a long run is not disturbed by the next build.
+        let built = std::env::var_os("TORTURE_QUORATED").unwrap_or_else(|| env!("CARGO_BIN_EXE_quorated").into());
+        command.arg(built).args([what, "--config"]).arg(home.join("node.toml"));
         command.env("TORTURE_TSIG", SECRET);
         command.env("TORTURE_AK", fake_ovh::APPLICATION_KEY).env("TORTURE_AS", fake_ovh::APPLICATION_SECRET);
         command.env("TORTURE_CK", fake_ovh::CONSUMER_KEY);
@@ -276,7 +278,8 @@ impl Fleet {
     /// Everything that a node said, those that are gone too.
     pub fn logs(&self) -> Vec<(u64, String)> {
         let last = self.lock().next_id;
-        let log = |id: u64| fs::read_to_string(self.dir.path().join(format!("node-{id}/log"))).ok().map(|log| (id, log));
+        let log =
+            |id: u64| fs::read_to_string(self.dir.path().join(format!("node-{id}/log"))).ok().map(|log| (id, log));
         (1..last).filter_map(log).collect()
     }
 

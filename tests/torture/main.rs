@@ -34,10 +34,7 @@ mod summary;
 mod witness;
 mod world;
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// What anything may take on a busy machine.
 pub const LONG: Duration = Duration::from_secs(90);
@@ -56,7 +53,7 @@ pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T
 }
 
 /// One cluster at a time: another one's load would be a fault that no history tells.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+pub async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    ALONE.lock().await
 }

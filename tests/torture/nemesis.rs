@@ -232,9 +232,13 @@ impl<'w> Nemesis<'w> {
         let (world, fleet) = (self.world, &self.world.fleet);
         let isolated = partition.isolated(&world.voters());
         partition.cut(fleet);
-        isolated.iter().for_each(|node| world.history.node(*node, "isolated", true));
+        for node in &isolated {
+            world.history.node(*node, "isolated", true);
+        }
         std::thread::sleep(hold);
-        isolated.iter().for_each(|node| world.history.node(*node, "isolated", false));
+        for node in isolated {
+            world.history.node(node, "isolated", false);
+        }
         partition.heal(fleet);
     }
 
@@ -252,7 +256,9 @@ impl<'w> Nemesis<'w> {
 
     fn power(&self, nodes: &[u64], hold: Duration) {
         // All disks first: a node that still ran could tell others what its own disk will never hold.
-        nodes.iter().for_each(|node| self.world.fleet.with_disk(*node, crate::disk::Disk::cut_power));
+        for node in nodes {
+            self.world.fleet.with_disk(*node, crate::disk::Disk::cut_power);
+        }
         for node in nodes {
             self.world.fleet.kill_node(*node);
             self.world.history.node(*node, "dead", true);
@@ -292,7 +298,9 @@ impl<'w> Nemesis<'w> {
             self.world.fleet.step_clock(*node, by);
         }
         std::thread::sleep(hold);
-        stepped.iter().for_each(|node| self.world.fleet.step_clock(*node, 0));
+        for node in stepped {
+            self.world.fleet.step_clock(node, 0);
+        }
     }
 
     /// Waits until every voter answers a linearizable read, opinions have formed anew, and no switch is in trouble.
@@ -310,7 +318,8 @@ impl<'w> Nemesis<'w> {
             });
             let settled = |name| {
                 let Some(of) = world.verdict(name) else { return false };
-                let formed = of["regions"].as_array().is_some_and(|regions| regions.iter().all(|of| of["verdict"] == "up"));
+                let formed =
+                    of["regions"].as_array().is_some_and(|regions| regions.iter().all(|of| of["verdict"] == "up"));
                 of["trouble"].is_null() && (name != "reg" || formed)
             };
             if all && ["app", "shop", "reg"].into_iter().all(settled) {

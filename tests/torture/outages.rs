@@ -120,7 +120,8 @@ impl<'w> Outages<'w> {
             Kind::Flap => {
                 for _ in 0..4 {
                     // No site can see `fall` failures in a row.
-                    let down = INTERVAL * (FALL - 1) - Duration::from_millis(self.random.random_range(700..1200));
+                    let down = (INTERVAL * (FALL - 1))
+                        .saturating_sub(Duration::from_millis(self.random.random_range(700..1200)));
                     self.tell(active, EVERYBODY, false, kind);
                     region.set(Health::Closed);
                     std::thread::sleep(down);

@@ -57,9 +57,8 @@ pub fn ring(voters: &[u64], random: &mut StdRng) -> Partition {
 impl Partition {
     /// Who reaches no majority, itself included. A single way lost is a connection lost.
     pub fn isolated(&self, voters: &[u64]) -> Vec<u64> {
-        let apart = |a: u64, b: u64| {
-            self.pairs.iter().chain(&self.ways).any(|(x, y)| (*x, *y) == (a, b) || (*x, *y) == (b, a))
-        };
+        let apart =
+            |a: u64, b: u64| self.pairs.iter().chain(&self.ways).any(|(x, y)| (*x, *y) == (a, b) || (*x, *y) == (b, a));
         let reached = |a: u64| voters.iter().filter(|b| !apart(a, **b)).count();
         voters.iter().copied().filter(|a| reached(*a) <= voters.len() / 2).collect()
     }
@@ -74,9 +73,16 @@ impl Partition {
     }
 
     pub fn heal(&self, fleet: &Fleet) {
-        let cut: BTreeSet<u8> =
-            self.pairs.iter().map(|(a, _)| *a).chain(self.ways.iter().map(|(a, _)| *a)).map(|node| fleet.slot(node)).collect();
-        cut.into_iter().for_each(|slot| fleet.net.heal(slot, Cut::Sites));
+        let cut: BTreeSet<u8> = self
+            .pairs
+            .iter()
+            .map(|(a, _)| *a)
+            .chain(self.ways.iter().map(|(a, _)| *a))
+            .map(|node| fleet.slot(node))
+            .collect();
+        for slot in cut {
+            fleet.net.heal(slot, Cut::Sites);
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn read(bytes: &[u8]) -> (Edn, Edn) {
         let Item::Record(record) = item else { continue };
         let Some(position) = record.position() else { continue };
         match *record {
-            Record::Begin(_) | Record::State { .. } => continue,
+            Record::Begin(_) | Record::State { .. } => {}
             Record::Entry { command, .. } => {
                 let reports = match command.action {
                     Action::Reports(reports) => reports.iter().map(|report| (report.node, report.seq)).collect(),

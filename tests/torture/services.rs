@@ -100,7 +100,7 @@ impl Service {
             ("reconcile-ms", ms(RECONCILE)),
             // From an opinion's first failure to the write: its age, and what an election or a fault may add.
             ("window-ms", 60_000_u64.into()),
-            ("least-dead-ms", ms(INTERVAL * (FALL - 1) - Duration::from_millis(500))),
+            ("least-dead-ms", ms((INTERVAL * (FALL - 1)).saturating_sub(Duration::from_millis(500)))),
             ("bound-ms", ms(FLOOR * 2 + Duration::from_secs(3))),
             ("register", register.map_or(Edn::Nil, |(epoch, to)| Edn::Vector(vec![epoch.into(), to.into()]))),
         ]);

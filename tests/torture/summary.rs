@@ -76,7 +76,8 @@ pub fn windows(ops: &[Op]) -> Vec<(u64, u64)> {
     let mut windows = vec![];
     for op in ops.iter().filter(|op| op.process == Process::Nemesis && op.f == "fault") {
         let Edn::Map(entries) = &op.value else { continue };
-        let of = |name: &str| entries.iter().find(|(key, _)| key.to_string() == name).map(|(_, value)| value.to_string());
+        let of =
+            |name: &str| entries.iter().find(|(key, _)| key.to_string() == name).map(|(_, value)| value.to_string());
         let (Some(id), Some(phase)) = (of(":id"), of(":phase")) else { continue };
         if phase == ":start" {
             open.insert(id, op.time);
@@ -91,6 +92,9 @@ pub fn windows(ops: &[Op]) -> Vec<(u64, u64)> {
 #[test]
 fn quantiles_are_of_the_sorted() {
     let spans: Vec<Duration> = (1..=100).map(|i| FLOOR * i).collect();
-    assert_eq!((quantile(&spans, 500), quantile(&spans, 990), quantile(&spans, 1000)), (50.0.into(), 99.0.into(), 100.0.into()));
+    assert_eq!(
+        (quantile(&spans, 500), quantile(&spans, 990), quantile(&spans, 1000)),
+        (50.0.into(), 99.0.into(), 100.0.into())
+    );
     assert_eq!(quantile(&[], 990), Value::Null);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -26,6 +27,7 @@ const OVH_PORT: u16 = 8089;
 
 /// What became of one outage.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "shown when an outage was not switched")]
 pub struct Outage {
     pub service: &'static str,
     pub kind: &'static str,
@@ -161,10 +163,11 @@ fn configuration(witness: &Witness, controls: &[Region; 3]) -> String {
         witness.ovh.dns
     );
     for control in controls {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "[[control]]\nhttp = 'http://{}/health'\ninterval = '500ms'\ntimeout = '400ms'\n",
             control.address()
-        ));
+        );
     }
     text
 }
