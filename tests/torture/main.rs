@@ -29,6 +29,7 @@ mod outages;
 mod partition;
 mod reports;
 mod run;
+mod sabotage;
 mod services;
 mod summary;
 mod witness;

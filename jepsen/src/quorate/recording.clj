@@ -94,3 +94,9 @@
                                     report (get action "R")]
                                 [(get report "i") (get report "s") index])))
      :covered (covered (map first placed))}))
+
+(defn -main
+  "Prints what a file's reports are."
+  [file]
+  (let [path (.toPath (java.io.File. ^String file))]
+    (prn (reports (java.nio.file.Files/readAllBytes path)))))
