@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 pub mod http;
 pub mod inspect;
 pub mod ovh;
+pub mod policy;
 pub mod rfc2136;
 pub mod tsig;
 pub mod wire;
@@ -108,6 +109,12 @@ impl Change {
     #[must_use]
     pub fn condition(&self) -> Option<&Reading> {
         (!Sabotage::NoFence.active()).then_some(&self.expected)
+    }
+
+    /// Whether the condition holds where `found` stands: the record and its fence are exactly what was read.
+    #[must_use]
+    pub fn holds_at(&self, found: &Reading) -> bool {
+        self.condition().is_none_or(|expected| expected == found)
     }
 
     /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::warn;
 
 use super::{Node, peers::Unreached};
@@ -18,6 +21,7 @@ use crate::{
     dns::Grade,
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
     history::Recorder,
+    inspect::{Inspection, NodeAnswer},
     raft::{self, InitError, MemberChange, MemberError},
 };
 
@@ -93,6 +97,10 @@ impl Cluster for Node {
         });
         let problems: Vec<_> = futures::future::join_all(checks).await.into_iter().flatten().collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    async fn inspect(&self, inspection: Inspection, to: mpsc::Sender<NodeAnswer>) {
+        self.inspect_everywhere(inspection, to).await;
     }
 
     fn history(&self) -> Option<Arc<Recorder>> {
