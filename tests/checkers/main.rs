@@ -3,7 +3,6 @@
 #[path = "../common/clojure.rs"]
 mod clojure;
 #[path = "../common/recording.rs"]
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod recording;
 
 use std::{collections::BTreeSet, fs};
