@@ -1,12 +1,22 @@
 //! What a leader should propose now. A proposal authorises nothing: `apply` checks it again.
 
 use super::{
-    names::{RegionName, ServiceName},
+    names::{LogTime, RegionName, ServiceName},
+    sabotage::Sabotage,
     safety::{Rule, RuleReading},
-    state::{Action, Freeze, ServiceState, State},
+    state::{Action, Command, Freeze, ServiceState, State},
     switch::{Cause, Intent},
     verdict::Verdict,
 };
+
+impl Command {
+    /// An action as a leader proposes it, with its two clocks. Only log time is ever decided on.
+    #[must_use]
+    pub fn stamped(log_time: LogTime, wall: u64, action: Action) -> Self {
+        let at = if Sabotage::WallClock.active() { LogTime(wall) } else { log_time };
+        Self { at, wall, action }
+    }
+}
 
 impl State {
     /// The proposals that are due, at most one a service, in the order of the services' names.

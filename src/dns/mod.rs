@@ -111,6 +111,12 @@ impl Change {
         (!Sabotage::NoFence.active()).then_some(&self.expected)
     }
 
+    /// Whether the condition holds where `found` stands: the record and its fence are exactly what was read.
+    #[must_use]
+    pub fn holds_at(&self, found: &Reading) -> bool {
+        self.condition().is_none_or(|expected| expected == found)
+    }
+
     /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.
     ///
     /// # Errors
