@@ -26,7 +26,9 @@ pub enum RecordError {
     #[error("`{0}` is not a domain name: labels of 1 to 63 letters, digits, '-' or '_', 253 characters at most in all")]
     Domain(String),
     /// Not a record type that Quorate switches.
-    #[error("`{0}` is not a record type that can fail over: use A, AAAA or CNAME, or POOL for a switch that is no DNS record")]
+    #[error(
+        "`{0}` is not a record type that can fail over: use A, AAAA or CNAME, or POOL for a switch that is no DNS record"
+    )]
     Type(String),
     /// Not a value of that type.
     #[error("`{value}` is not a value of an {rtype} record: {expected}")]

@@ -137,7 +137,8 @@ impl Change {
         if rrset.values.is_empty() || expected.rrset.as_ref().is_some_and(|old| old.values.is_empty()) {
             return refuse(format!("a change of {record} from or to no value was refused"), wrong);
         }
-        let alone = record.rtype == RecordType::Cname || rrset.values.iter().any(|v| matches!(v, RecordValue::Alias(_)));
+        let alone =
+            record.rtype == RecordType::Cname || rrset.values.iter().any(|v| matches!(v, RecordValue::Alias(_)));
         if !rrset.values.iter().all(|value| value.fits(record.rtype)) || (alone && rrset.values.len() != 1) {
             return refuse(format!("{rrset} cannot stand at {record}"), wrong);
         }

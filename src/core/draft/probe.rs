@@ -332,7 +332,8 @@ fn dns(at: &Path, draft: &ProbeDraft, target: &str, found: &mut Findings) -> Opt
     let name = found.required::<DomainName>(&at.key("name"), name.as_deref());
     let rtype = rtype.as_deref().map_or(Some(RecordType::A), |text| found.parsed(&at.key("type"), text));
     if rtype.is_some_and(|rtype| !rtype.is_in_dns()) {
-        found.problem(&at.key("type"), "no nameserver answers for a POOL").hint = Some("use A, AAAA or CNAME".to_owned());
+        found.problem(&at.key("type"), "no nameserver answers for a POOL").hint =
+            Some("use A, AAAA or CNAME".to_owned());
         return None;
     }
     let values_at = at.key("values");
