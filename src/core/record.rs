@@ -215,7 +215,7 @@ pub enum RecordValue {
 
 /// The target of an alias: another name of the same provider, whose addresses it answers with.
 ///
-/// Written `alias:ZONE:NAME`, where ZONE is the id of the hosted zone that NAME lies in, as Route 53 calls it (AliasTarget).
+/// Written `alias:ZONE:NAME`, where ZONE is the id of the hosted zone that NAME lies in, as Route 53 has it (`AliasTarget`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Alias {
     /// The id of the target's hosted zone: letters and digits.
