@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use quorate::{
     core::{
         names::{LogTime, NodeId, ServiceName},
-        report::{Outcome, Report, Run},
+        report::{Outcome, Report, Run, Sight},
         service::Service,
         state::{Action, Command, Position, Response, State},
         switch::{Cause, Intent, NameserverLine},
@@ -106,7 +106,7 @@ impl Fake {
                 Run { endpoint: *endpoint, outcome, number, count: 3, before: None, reason, dependencies: vec![] }
             };
             let runs = endpoints.iter().map(run).collect();
-            let report = Report { node, seq, base: None, blind: None, runs, lost: vec![], unchanged: 0 };
+            let report = Report { node, seq, runs, sight: Some(sight(node)), ..Report::default() };
             self.apply(Action::Reports(vec![report]));
         }
     }
@@ -234,6 +234,11 @@ impl Cluster for Fake {
     async fn transfer_leadership(&self, _: NodeId) -> Result<(), ClusterError> {
         self.failing()
     }
+}
+
+fn sight(node: NodeId) -> Sight {
+    let controls = vec![("dns 192.0.2.53:53".to_owned(), None), ("peers".to_owned(), None)];
+    Sight { controls, peers: (1..=3).filter(|peer| *peer != node).map(|peer| (peer, true)).collect() }
 }
 
 /// Certificates of one cluster, in a directory of their own.
