@@ -105,14 +105,15 @@ impl Listener {
         match self {
             // With a listener of our own, tonic's builder's `tcp_nodelay` does nothing: without this each answer, and so each
             // commit, would wait some 40 ms for a delayed acknowledgement.
-            Self::System(listener) => Box::pin(
-                TcpIncoming::from(listener)
-                    .with_nodelay(Some(true))
-                    .map(|accepted| accepted.map(|stream| Accepted { from: stream.peer_addr().ok(), stream: Box::new(stream) })),
-            ),
+            Self::System(listener) => Box::pin(TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| {
+                accepted.map(|stream| Accepted { from: stream.peer_addr().ok(), stream: Box::new(stream) })
+            })),
             #[cfg(feature = "testing")]
             Self::Simulated(listener) => Box::pin(futures::stream::unfold(listener, |listener| async {
-                let accepted = listener.accept().await.map(|(stream, from)| Accepted { from: Some(from), stream: Box::new(stream) });
+                let accepted = listener
+                    .accept()
+                    .await
+                    .map(|(stream, from)| Accepted { from: Some(from), stream: Box::new(stream) });
                 Some((accepted, listener))
             })),
         }

@@ -164,11 +164,7 @@ pub struct Outside {
 ///
 /// # Errors
 /// As there.
-pub async fn run_with(
-    config: Config,
-    outside: Outside,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), RunError> {
+pub async fn run_with(config: Config, outside: Outside, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let tls = load_tls(&config)?;
     let listener = listen(config.node.listen).await?;
     let plain = match config.node.http {

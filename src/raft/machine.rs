@@ -99,7 +99,8 @@ impl Machine {
     #[cfg(feature = "testing")]
     pub(super) fn simulated(kept: super::simulated::Kept) -> Self {
         let bytes = kept.read();
-        let applied = bytes.map_or_else(Applied::default, |bytes| decode(&bytes).expect("a simulated disk does not rot"));
+        let applied =
+            bytes.map_or_else(Applied::default, |bytes| decode(&bytes).expect("a simulated disk does not rot"));
         let at = applied.last.map_or(Position { term: 0, index: 0 }, position);
         Self(Arc::new(Shared {
             applied: RwLock::new(applied),

@@ -22,8 +22,8 @@ use openraft::{
     AsyncRuntime, EntryPayload, LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
 };
+use openraft_rng::{SeedableRng, rngs::StdRng};
 use openraft_rt_tokio::TokioRuntime;
-use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     machine::{Applied, Machine},
@@ -219,7 +219,9 @@ impl Replica {
         for (index, id) in self.seen.range(..=applied.index).rev().take(64) {
             match disk.entry(*index) {
                 Some(entry) if entry.log_id == *id => {}
-                Some(entry) => return Err(format!("entry {index} is {} on one node and {id} on another", entry.log_id)),
+                Some(entry) => {
+                    return Err(format!("entry {index} is {} on one node and {id} on another", entry.log_id));
+                }
                 None if disk.purged(*index) => break,
                 None => return Err(format!("entry {index} was applied and is gone from the log")),
             }
@@ -414,7 +416,7 @@ impl AsyncRuntime for SeededRuntime {
             CHANCE.set(seed);
             StdRng::seed_from_u64(seed)
         } else {
-            StdRng::from_rng(&mut rand::rng())
+            StdRng::from_rng(&mut openraft_rng::rng())
         }
     }
 

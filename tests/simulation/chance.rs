@@ -1,4 +1,4 @@
-//! Chance from a seed: SplitMix64, so that a seed means the same in every release of every library.
+//! Chance from a seed: `SplitMix64`, so that a seed means the same in every release of every library.
 
 /// A generator; equal seeds give equal draws.
 #[derive(Debug, Clone)]

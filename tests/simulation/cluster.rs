@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -184,8 +185,8 @@ impl Cluster<'_> {
             disks.insert(id, disk);
             let shift = Shift::default();
             shifts.insert(id, shift.clone());
-            let seen = world.clone();
-            sim.host(node_ip(id), move || run(id, seen.clone(), shift.clone(), snapshot_every));
+            let outside = world.clone();
+            sim.host(node_ip(id), move || run(id, outside.clone(), shift.clone(), snapshot_every));
         }
         let (orders, inbox) = mpsc::unbounded_channel();
         let done = Arc::new(Mutex::new(vec![]));
@@ -316,7 +317,8 @@ pub fn service(name: &str, provider: &str) -> String {
         "name = '{name}'\n[[record]]\nprovider = '{provider}'\nzone = 'example.test'\nname = '{name}'\ntype = 'A'\nttl = 30\n"
     );
     for (i, region) in REGIONS.iter().enumerate() {
-        text += &format!(
+        let _ = write!(
+            text,
             "[[region]]\nname = '{region}'\nvalues = {{ A = ['192.0.2.{}'] }}\n\
              probe = {{ http = 'http://{}:80/health', interval = '{}ms', timeout = '{}ms', json = {{ '/status' = 'UP' }} }}\n",
             i + 1,

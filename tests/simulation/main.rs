@@ -15,7 +15,9 @@
 //! `seed 7 violated: invariant 3 after 61230 ms: …`, the command that replays it, and an exit code that is not zero.
 
 #[cfg(not(tokio_unstable))]
-compile_error!("tokio's scheduler takes a seed only with --cfg tokio_unstable, as .cargo/config.toml says: unset RUSTFLAGS");
+compile_error!(
+    "tokio's scheduler takes a seed only with --cfg tokio_unstable, as .cargo/config.toml says: unset RUSTFLAGS"
+);
 
 mod chance;
 mod cluster;
@@ -65,7 +67,8 @@ fn processor() -> Duration {
 fn isolated(seed: u64) -> Result<Outcome, Broken> {
     let done = std::thread::Builder::new().name(format!("seed {seed}")).stack_size(16 << 20).spawn(move || run(seed));
     done.expect("a thread").join().unwrap_or_else(|panic| {
-        let why = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let why =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         Err(Broken { invariant: 0, at: 0, why: format!("panicked: {}", why.unwrap_or_default()) })
     })
 }
@@ -122,7 +125,8 @@ fn no_seed_breaks_an_invariant() {
     });
     summary(&outcomes.into_inner().unwrap(), began.elapsed(), processor().saturating_sub(used));
     if let Some((seed, broken)) = broken.into_inner().unwrap() {
-        let rule = std::env::var("QUORATE_SABOTAGE").map_or_else(|_| String::new(), |rule| format!("QUORATE_SABOTAGE={rule} "));
+        let rule = std::env::var("QUORATE_SABOTAGE")
+            .map_or_else(|_| String::new(), |rule| format!("QUORATE_SABOTAGE={rule} "));
         println!("seed {seed} {broken}");
         println!("replay: {rule}SIM_SEED={seed} SIM_TRACE=1 tests/run.sh --verbose simulation");
         panic!("seed {seed} {broken}");

@@ -15,7 +15,7 @@ use quorate::{
 
 use crate::{
     chance::Chance,
-    cluster::{Cluster, FALL, INTERVAL, NODES, Order, REGIONS, SITES, TIMEOUT, control_ip, node_ip, region_ip, service},
+    cluster::{Cluster, FALL, INTERVAL, NODES, Order, REGIONS, TIMEOUT, control_ip, node_ip, region_ip, service},
     faults::{Event, Wrong, schedule},
     invariants::{self, Invariant, View},
     truth::Truth,
@@ -131,7 +131,12 @@ impl Run<'_> {
                 (step.position.term, step.position.index, format!("{:?}", step.response)).hash(&mut self.trace);
                 if let Some((intent, epoch)) = invariants::authorised(&step) {
                     self.switches += 1;
-                    self.tell(&format!("epoch {epoch} of {} to {}: {:?}", intent.service, intent.to, intent.cause.word()));
+                    self.tell(&format!(
+                        "epoch {epoch} of {} to {}: {:?}",
+                        intent.service,
+                        intent.to,
+                        intent.cause.word()
+                    ));
                 }
                 self.judge(|invariant, view| invariant.applied(view, &step))?;
             }
@@ -185,7 +190,8 @@ impl Run<'_> {
         while !done(self) {
             if self.now >= end {
                 let state = self.replica.state();
-                let services: Vec<_> = state.services.values().map(|of| (of.epoch, &of.active, &of.trouble, &of.drift)).collect();
+                let services: Vec<_> =
+                    state.services.values().map(|of| (of.epoch, &of.active, &of.trouble, &of.drift)).collect();
                 return Err(self.broken(9, format!("not within {limit} ms: {what}; {services:?}")));
             }
             self.tick()?;
@@ -412,6 +418,3 @@ fn kind(wrong: &Wrong) -> &'static str {
         Wrong::Provider(_) => "provider",
     }
 }
-
-/// Sites and nodes go by the same number.
-const _: () = assert!(SITES.len() == NODES as usize);

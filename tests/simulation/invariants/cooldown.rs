@@ -33,7 +33,11 @@ impl Invariant for Cooldown {
             // What is applied here was stamped a moment before.
             && view.now + 500 < last + cooldown
         {
-            return Err(format!("{}: epoch {epoch} came {} ms after the switch before", intent.service, view.now - last));
+            return Err(format!(
+                "{}: epoch {epoch} came {} ms after the switch before",
+                intent.service,
+                view.now - last
+            ));
         }
         if let Some((intent, epoch)) = authorised(step)
             && epoch.0 > 1

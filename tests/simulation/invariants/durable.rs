@@ -17,8 +17,8 @@ impl Invariant for Durable {
         if !self.0.is_multiple_of(20) {
             return Ok(());
         }
-        view.disks.iter().try_for_each(|(node, disk)| {
-            view.replica.agrees(disk).map_err(|why| format!("node {node}: {why}"))
-        })
+        view.disks
+            .iter()
+            .try_for_each(|(node, disk)| view.replica.agrees(disk).map_err(|why| format!("node {node}: {why}")))
     }
 }

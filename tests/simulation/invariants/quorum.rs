@@ -55,7 +55,11 @@ impl Invariant for Quorum {
         let really = view.replica.voters().iter().filter(|(node, _)| view.truth.failed_lately(**node, region, MEMORY));
         let really: BTreeSet<_> = really.map(|(_, site)| site).collect();
         if really.len() < needed {
-            return Err(format!("epoch {epoch}: {} of {} sites really failed to reach {from}", really.len(), sites.len()));
+            return Err(format!(
+                "epoch {epoch}: {} of {} sites really failed to reach {from}",
+                really.len(),
+                sites.len()
+            ));
         }
         Ok(())
     }
