@@ -37,6 +37,7 @@
 //! | [`raft`] | consensus; its `store` alone knows what is on disk, and no openraft type leaves it |
 //! | [`probe`] | the schedule, one file a kind of probe, controls and blindness, runs and reports |
 //! | [`dns`] | the providers and their grades; asking every authoritative nameserver |
+//! | [`aws`] | how AWS is reached: one client, bounded times, credentials |
 //! | [`node`] | wires it all; the one place that starts tasks |
 //! | [`grpc`], [`view`], [`proto`] | the public API, what it shows, and its generated types |
 //! | [`http`], [`metrics`], [`telemetry`] | metrics and health without certificates; logs |
@@ -85,6 +86,7 @@
 //! * **A nameserver.** Records stay where they are; Quorate is out of the path of every query and of all traffic.
 //! * **A reader for `DynamoDB`'s replicas.** A service file may name them; their gates answer unknown until there is one.
 
+pub mod aws;
 pub mod cli;
 pub mod config;
 pub mod core;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calm::Calm,
+    gauge::{Gauge, Gauged},
     names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Opinion, View},
     record::{Record, RrSet},
@@ -115,6 +116,9 @@ pub enum Action {
         /// Of one service, or of all.
         service: Option<ServiceName>,
     },
+    /// What was measured of the replicas of tables.
+    #[serde(rename = "G")]
+    Gauges(Vec<Gauge>),
 }
 
 /// The hold on automatic switches.
@@ -269,6 +273,9 @@ pub struct ServiceState {
     pub drift: Option<String>,
     /// Switches that ended, the oldest first.
     pub history: VecDeque<Switch>,
+    /// What was last measured of each region's table.
+    #[serde(default)]
+    pub gauges: BTreeMap<RegionName, Gauged>,
 }
 
 /// A verdict and the log time since which it stands.

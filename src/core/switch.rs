@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    gauge::Behind,
     names::{Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::Opinion,
     report::Outcome,
@@ -201,6 +202,9 @@ pub struct Evidence {
     pub receipts: BTreeMap<String, String>,
     /// What each nameserver answered.
     pub answers: Vec<NameserverLine>,
+    /// What was written in the region left and may not have arrived in the other; `None` where there is no table.
+    #[serde(default)]
+    pub lost_writes: Option<Behind>,
 }
 
 /// What was held of one region when a switch was authorised.

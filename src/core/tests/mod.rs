@@ -2,6 +2,7 @@
 
 mod chaos;
 mod earliest;
+mod gauge;
 mod scenarios;
 
 use std::{collections::BTreeMap, time::Duration};
