@@ -32,7 +32,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`core`] | pure: validated services, opinions, verdicts, rules, switches, evidence |
+//! | [`core`] | pure: validated services, opinions, verdicts, rules, switches, evidence, the record of administrative acts |
 //! | [`leader`] | what only a leader does: propose what is due, carry out intents, reconcile |
 //! | [`raft`] | consensus; its `store` alone knows what is on disk, and no openraft type leaves it |
 //! | [`probe`] | the schedule, one file a kind of probe, controls and blindness, runs and reports |

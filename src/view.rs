@@ -9,11 +9,21 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::proto::v1;
 
+mod audit;
+
+pub use audit::AuditEntry;
+
 /// The lower-case word of a protobuf enum value: `VERDICT_UP` is `up`. What this version does not know is `unrecognised`.
 fn word<E: TryFrom<i32>>(value: i32, name: impl Fn(&E) -> &'static str, prefix: &str) -> String {
     let Ok(known) = E::try_from(value) else { return "unrecognised".into() };
     let name = name(&known);
     name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
+}
+
+/// RFC 3339; nothing for what no clock says.
+fn wall(at: prost_types::Timestamp) -> Option<String> {
+    let since = Duration::new(u64::try_from(at.seconds).ok()?, u32::try_from(at.nanos).ok()?);
+    OffsetDateTime::UNIX_EPOCH.checked_add(since.try_into().ok()?)?.format(&Rfc3339).ok()
 }
 
 fn text(text: String) -> Option<String> {
@@ -250,10 +260,6 @@ pub struct Switch {
 
 impl From<v1::Switch> for Switch {
     fn from(of: v1::Switch) -> Self {
-        let wall = |at: prost_types::Timestamp| {
-            let since = Duration::new(u64::try_from(at.seconds).ok()?, u32::try_from(at.nanos).ok()?);
-            OffsetDateTime::UNIX_EPOCH.checked_add(since.try_into().ok()?)?.format(&Rfc3339).ok()
-        };
         Self {
             service: of.service,
             epoch: of.epoch,

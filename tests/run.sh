@@ -105,6 +105,13 @@ needs=(
     'command -v nft                |nftables'
     'command -v ip                 |iproute2'
     'python3 -c "import ensurepip" |python3-venv'
+    'command -v php                |php-cli'
+    'command -v composer           |composer'
+    'command -v phpunit            |phpunit'
+    'test -d /usr/share/php/Illuminate/Foundation |php-laravel-framework'
+    'test -d /usr/share/php/AsyncAws/Core         |php-async-aws-core'
+    'php -m | grep -qx curl        |php-curl'
+    'php -m | grep -qx mbstring    |php-mbstring'
     'test -e /usr/share/java/clojure.jar |clojure'
     'test -e /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1 -o -e /usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1 |faketime'
 )

@@ -3,6 +3,7 @@
 //! What is absent on purpose: colours, prompts and state of its own. Tables are for people and are never cut; JSON is for
 //! programs, its field names are those of [`crate::view`]; the exit code is a [`failure::Exit`].
 
+mod audit;
 mod cluster;
 mod connect;
 mod evidence;
@@ -104,6 +105,9 @@ enum Command {
     /// Who leads
     #[command(subcommand)]
     Leader(cluster::LeaderCommand),
+    /// Who did what to the cluster
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// What the nodes recorded of the past
     #[command(subcommand)]
     History(history::Command),
@@ -179,6 +183,7 @@ impl Cli {
             Command::Cluster(command) => cluster::run(command, &session, screen).await,
             Command::Member(command) => cluster::member(command, &session, screen).await,
             Command::Leader(command) => cluster::leader(command, &session, screen).await,
+            Command::Audit(command) => audit::run(command, &session, screen).await,
             Command::History(command) => history::run(command, &session, screen).await,
             Command::Replay(_) | Command::Pki(_) | Command::Completions { .. } => Ok(Exit::Done),
         }

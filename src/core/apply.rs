@@ -80,6 +80,15 @@ impl State {
             Action::Unfreeze { service: None } => {
                 Ok(if self.freeze.take().is_some() { Response::Done } else { Response::Unchanged })
             }
+            Action::Asked { by, what } => {
+                let response = self.act(stamp, what);
+                self.audit.note(stamp, by, what, &response);
+                Ok(response)
+            }
+            Action::Begin(_) => Ok(Response::Begun(stamp.index)),
+            Action::Came { begun, outcome } => {
+                Ok(if self.audit.settle(stamp, *begun, outcome) { Response::Done } else { Response::Unchanged })
+            }
             Action::Gauges(gauges) => Ok(self.take_gauges(stamp, gauges)),
         };
         done.unwrap_or_else(Response::Refused)

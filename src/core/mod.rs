@@ -11,6 +11,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod apply;
+pub mod audit;
 mod calm;
 pub mod draft;
 mod due;

@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    audit::{Actor, Audit, MemberAct, Outcome},
     calm::Calm,
     gauge::{Gauge, Gauged},
     names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
@@ -116,9 +117,47 @@ pub enum Action {
         /// Of one service, or of all.
         service: Option<ServiceName>,
     },
+    /// An administrative act: done like the action in it, and taken down with what came of it.
+    Asked {
+        /// Who asked for it.
+        by: Actor,
+        /// For what.
+        what: Box<Action>,
+    },
+    /// What consensus is about to do beside the log; inside of [`Action::Asked`] only, for it changes nothing itself.
+    Begin(MemberAct),
+    /// What came of it.
+    Came {
+        /// The entry in which it was begun.
+        begun: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// What was measured of the replicas of tables.
     #[serde(rename = "G")]
     Gauges(Vec<Gauge>),
+}
+
+impl Action {
+    /// The action itself, whoever asked for it.
+    #[must_use]
+    pub fn plain(&self) -> &Self {
+        let mut plain = self;
+        while let Self::Asked { what, .. } = plain {
+            plain = what;
+        }
+        plain
+    }
+
+    /// The same, taken out.
+    #[must_use]
+    pub fn into_plain(self) -> Self {
+        let mut plain = self;
+        while let Self::Asked { what, .. } = plain {
+            plain = *what;
+        }
+        plain
+    }
 }
 
 /// The hold on automatic switches.
@@ -146,6 +185,8 @@ pub enum Response {
     Authorised(Epoch),
     /// The state forbids it; nothing was changed.
     Refused(Refusal),
+    /// It is taken down under this index that something is about to be done.
+    Begun(u64),
 }
 
 /// Why the state forbids a command.
@@ -231,6 +272,9 @@ pub struct State {
     /// The wall stamp of the last command, kept while a service has maintenance windows; 0 while none has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wall: u64,
+    /// Who did what to the cluster.
+    #[serde(default, skip_serializing_if = "Audit::is_empty")]
+    pub audit: Audit,
     #[serde(skip)]
     pub(super) calm: Calm,
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Target;
 use crate::core::{
+    audit::{self, Actor, MemberAct},
     gauge::{Gauge, Lag, Replica},
     names::{EndpointId, Epoch, LogTime, NodeId, ServiceName},
     report::{Outcome, Report, Run},
@@ -74,6 +75,8 @@ fn log() -> Vec<Vec<Action>> {
     };
     let observed = |epoch| Action::Observed { service: name.clone(), epoch: Epoch(epoch), answers: vec![] };
     let text = Some("something".to_owned());
+    let by = Actor { name: "ann".to_owned(), role: "admin".to_owned() };
+    let asked = |what| Action::Asked { by: by.clone(), what: Box::new(what) };
     let freeze = Freeze { by: "ann".to_owned(), reason: "works".to_owned() };
     let manual = Cause::Manual { by: "ann".to_owned(), reason: "drill".to_owned(), overrides: [].into() };
     vec![
@@ -99,7 +102,10 @@ fn log() -> Vec<Vec<Action>> {
             Action::Freeze { service: None, freeze },
             Action::Unfreeze { service: Some(name.clone()) },
             Action::Unfreeze { service: None },
-            Action::RemoveService { service: name.clone() },
+            asked(Action::RemoveService { service: name.clone() }),
+            asked(Action::RemoveService { service: name.clone() }),
+            asked(Action::Begin(MemberAct::Remove { id: 3 })),
+            Action::Came { begun: 1, outcome: audit::Outcome::Unknown("é".repeat(400)) },
         ],
     ]
 }

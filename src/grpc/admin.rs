@@ -8,17 +8,19 @@ use std::{collections::BTreeSet, sync::Arc};
 use tonic::{Code, Request, Response, Status};
 
 use super::{
+    audit,
     auth::caller,
-    cluster::{Cluster, ClusterError, Consistency, Violation},
+    cluster::{Cluster, ClusterError, Consistency, Member, Violation},
     convert,
     errors::{EPOCH, forbidden, invalid, invalid_field, status},
 };
 use crate::{
     core::{
+        audit::{Actor, MemberAct},
         names::{Epoch, LogTime, RegionName, ServiceName},
         safety::Rule,
         service::Service,
-        state::{Action, Command, Freeze, Position, Refusal, Response as Applied, State},
+        state::{Action, Command, Freeze, Position, Response as Applied, State},
         switch::{Cause, Intent},
     },
     diagnostic::{Diagnostic, Problems},
@@ -36,7 +38,7 @@ const MEMBERS_LIMIT: usize = 15;
 /// The server.
 #[derive(Clone)]
 pub struct Admin {
-    cluster: Arc<dyn Cluster>,
+    pub(super) cluster: Arc<dyn Cluster>,
 }
 
 impl Admin {
@@ -46,9 +48,9 @@ impl Admin {
         Self { cluster }
     }
 
-    /// Proposes; what the state forbids becomes an error.
-    async fn propose(&self, action: Action) -> Result<Applied, Status> {
-        match self.cluster.propose(action).await? {
+    /// Proposes what somebody asked for, so that it is taken down; what the state forbids becomes an error.
+    async fn propose(&self, by: Actor, action: Action) -> Result<Applied, Status> {
+        match self.cluster.propose(Action::Asked { by, what: Box::new(action) }).await? {
             Applied::Refused(refusal) => Err(refusal.into()),
             done => Ok(done),
         }
@@ -73,7 +75,7 @@ impl AdminService for Admin {
             self.cluster.check_providers(&service).await.map_err(unreadable)?;
         }
         let name = service.name.clone();
-        let action = Action::ApplyService { service: Box::new(service), source: toml, by };
+        let action = Action::ApplyService { service: Box::new(service), source: toml, by: by.name.clone() };
         let rehearse = dry_run.then(|| action.clone());
         let look =
             |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));
@@ -81,7 +83,7 @@ impl AdminService for Admin {
         let applied = match rehearsal {
             Some(Applied::Refused(refusal)) => return Err(refusal.into()),
             Some(done) => done,
-            None => self.propose(action).await?,
+            None => self.propose(by, action).await?,
         };
         Ok(Response::new(v1::ApplyServiceResponse {
             service: name.to_string(),
@@ -95,8 +97,9 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::RemoveServiceRequest>,
     ) -> Result<Response<v1::RemoveServiceResponse>, Status> {
+        let by = caller(&request)?;
         let service = convert::name("service", &request.into_inner().service)?;
-        self.propose(Action::RemoveService { service }).await?;
+        self.propose(by, Action::RemoveService { service }).await?;
         Ok(Response::new(v1::RemoveServiceResponse {}))
     }
 
@@ -123,18 +126,16 @@ impl AdminService for Admin {
         let reason = bounded(reason)?;
         let look = |state: &State| state.services.get(&service).map(|of| of.epoch);
         let (current, _) = self.cluster.read(Consistency::Linearizable, look).await?;
-        let current = current.ok_or_else(|| Refusal::NoService(service.clone()))?;
-        let expected = expected_epoch.map_or(current, Epoch);
-        if expected != current {
-            return Err(Refusal::Epoch { expected, current }.into());
-        }
-        // `apply` refuses it unless the epoch is still the next one: what came between would be fenced unseen.
-        let cause = Cause::Manual { by, reason, overrides };
-        match self.propose(Action::Authorise(Intent { service, epoch: current.next(), to, cause })).await? {
+        // `apply` refuses it unless the epoch is still the next one: what came between would be fenced unseen. It is left to
+        // refuse the rest too, so that what was refused is taken down.
+        let expected = expected_epoch.map(Epoch).or(current).unwrap_or_default();
+        let cause = Cause::Manual { by: by.name.clone(), reason, overrides };
+        let intent = Intent { service, epoch: expected.next(), to, cause };
+        match self.propose(by, Action::Authorise(intent)).await? {
             Applied::Authorised(epoch) => Ok(Response::new(v1::SwitchResponse { epoch: epoch.0 })),
             other => {
                 let message = format!("the log answered {other:?} to a switch");
-                Err(status(Code::Internal, "INTERNAL", message, [(EPOCH, current.to_string())]))
+                Err(status(Code::Internal, "INTERNAL", message, [(EPOCH, expected.to_string())]))
             }
         }
     }
@@ -148,18 +149,17 @@ impl AdminService for Admin {
         let service: ServiceName = convert::name("service", &service)?;
         let reason = bounded(reason)?;
         let look = |state: &State| {
-            let of = state.services.get(&service).ok_or_else(|| Refusal::NoService(service.clone()))?;
-            let expected = expected_epoch.map_or(of.epoch, Epoch);
-            if expected != of.epoch {
-                return Err(Refusal::Epoch { expected, current: of.epoch });
-            }
-            Ok((of.epoch.next(), of.before_open()?.clone()))
+            let of = state.services.get(&service);
+            let back = of.and_then(|of| of.before_open().ok().or(of.target()).cloned());
+            (of.map(|of| of.epoch), back)
         };
-        let (seen, _) = self.cluster.read(Consistency::Linearizable, look).await?;
-        let (epoch, to) = seen?;
-        // `apply` looks again: a switch that is observed, or superseded, meanwhile is not aborted.
-        let intent = Intent { service, epoch, to: to.clone(), cause: Cause::Abort { by, reason } };
-        self.propose(Action::Authorise(intent)).await?;
+        let ((current, back), _) = self.cluster.read(Consistency::Linearizable, look).await?;
+        // `apply` looks again and refuses, so that it is taken down: a switch that is observed, or superseded, meanwhile is not
+        // aborted. Where there is nothing to go back to it does not come to the region, and any name will do.
+        let epoch = expected_epoch.map(Epoch).or(current).unwrap_or_default().next();
+        let to = back.map_or_else(|| convert::name("service", service.as_str()), Ok)?;
+        let intent = Intent { service, epoch, to: to.clone(), cause: Cause::Abort { by: by.name.clone(), reason } };
+        self.propose(by, Action::Authorise(intent)).await?;
         Ok(Response::new(v1::AbortSwitchResponse { epoch: epoch.0, to: to.to_string() }))
     }
 
@@ -171,13 +171,15 @@ impl AdminService for Admin {
         if reason.trim().is_empty() {
             return Err(invalid_field("reason", "say why, for whoever finds it held"));
         }
-        self.propose(Action::Freeze { service, freeze: Freeze { by, reason } }).await?;
+        let freeze = Freeze { by: by.name.clone(), reason };
+        self.propose(by, Action::Freeze { service, freeze }).await?;
         Ok(Response::new(v1::FreezeResponse {}))
     }
 
     async fn unfreeze(&self, request: Request<v1::UnfreezeRequest>) -> Result<Response<v1::UnfreezeResponse>, Status> {
+        let by = caller(&request)?;
         let service = optional_service(&request.into_inner().service)?;
-        self.propose(Action::Unfreeze { service }).await?;
+        self.propose(by, Action::Unfreeze { service }).await?;
         Ok(Response::new(v1::UnfreezeResponse {}))
     }
 
@@ -185,6 +187,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::InitClusterRequest>,
     ) -> Result<Response<v1::InitClusterResponse>, Status> {
+        let by = caller(&request)?;
         let members = request.into_inner().members;
         if members.is_empty() || members.len() > MEMBERS_LIMIT {
             return Err(invalid_field("members", format!("1 to {MEMBERS_LIMIT} are possible, 3 or 5 are usual")));
@@ -195,7 +198,9 @@ impl AdminService for Admin {
         if ids.len() < members.len() || addresses.len() < members.len() {
             return Err(invalid_field("members", "an id or an address is given twice"));
         }
+        let formed = members.iter().map(|of| (of.id, of.site.clone(), of.address.clone())).collect();
         self.cluster.init(members).await?;
+        self.formed(by, MemberAct::Init { members: formed });
         Ok(Response::new(v1::InitClusterResponse {}))
     }
 
@@ -212,7 +217,9 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::AddMemberRequest>,
     ) -> Result<Response<v1::MembershipResponse>, Status> {
-        self.cluster.add_member(convert::member(request.into_inner().member)?).await?;
+        let by = caller(&request)?;
+        let member = convert::member(request.into_inner().member)?;
+        self.beside(by, MemberAct::Add { id: member.id, site: member.site, address: member.address }).await?;
         Ok(self.members())
     }
 
@@ -220,7 +227,9 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::PromoteMemberRequest>,
     ) -> Result<Response<v1::MembershipResponse>, Status> {
-        self.cluster.promote_member(request.into_inner().id).await?;
+        let by = caller(&request)?;
+        let id = request.into_inner().id;
+        self.beside(by, MemberAct::Promote { id }).await?;
         Ok(self.members())
     }
 
@@ -228,7 +237,9 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::RemoveMemberRequest>,
     ) -> Result<Response<v1::MembershipResponse>, Status> {
-        self.cluster.remove_member(request.into_inner().id).await?;
+        let by = caller(&request)?;
+        let id = request.into_inner().id;
+        self.beside(by, MemberAct::Remove { id }).await?;
         Ok(self.members())
     }
 
@@ -236,6 +247,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ReplaceMemberRequest>,
     ) -> Result<Response<v1::MembershipResponse>, Status> {
+        let by = caller(&request)?;
         let v1::ReplaceMemberRequest { old_id, member } = request.into_inner();
         let member = convert::member(member)?;
         if member.id == old_id {
@@ -243,7 +255,8 @@ impl AdminService for Admin {
                 "ids are never used twice: what the old store acknowledged is lost, and a new one must not vote for it";
             return Err(invalid_field("member.id", why));
         }
-        self.cluster.replace_member(old_id, member).await?;
+        let Member { id, site, address } = member;
+        self.beside(by, MemberAct::Replace { old: old_id, id, site, address }).await?;
         Ok(self.members())
     }
 
@@ -251,12 +264,20 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::TransferLeadershipRequest>,
     ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
+        let by = caller(&request)?;
         let to = request.into_inner().to;
-        self.cluster.transfer_leadership(to).await?;
+        self.beside(by, MemberAct::Transfer { to }).await?;
         match self.cluster.membership().leader {
             Some(leader) => Ok(Response::new(v1::TransferLeadershipResponse { leader })),
             None => Err(ClusterError::Unavailable { why: "no leader is known yet".into(), leader: None }.into()),
         }
+    }
+
+    async fn list_audit_log(
+        &self,
+        request: Request<v1::ListAuditLogRequest>,
+    ) -> Result<Response<v1::ListAuditLogResponse>, Status> {
+        audit::list(self.cluster.as_ref(), request.into_inner()).await.map(Response::new)
     }
 }
 

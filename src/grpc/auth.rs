@@ -12,10 +12,11 @@ use std::{
 use futures::future::Either;
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tower::{Layer, Service};
+use tracing::warn;
 
 use super::errors::status;
 use crate::{
-    core::names::ClusterId,
+    core::{audit::Actor, names::ClusterId},
     tls::{Identity, Role, identity_of},
 };
 
@@ -37,7 +38,7 @@ pub fn access(path: &str) -> Option<Access> {
             "quorate.v1.VerdictService",
             "GetVerdict" | "ListVerdicts" | "WatchVerdicts" | "Explain" | "ListSwitches" | "GetEvidence",
         )
-        | ("quorate.v1.AdminService", "ListServices" | "ListMembers")
+        | ("quorate.v1.AdminService", "ListServices" | "ListMembers" | "ListAuditLog")
         | ("quorate.v1.HistoryService", "ExportHistory")
         | ("grpc.health.v1.Health", "Check" | "List" | "Watch")
         | (
@@ -79,11 +80,11 @@ fn check(cluster: &ClusterId, identity: &Identity, path: &str) -> Result<(), Box
     }
 }
 
-/// The name of whoever calls, as it is kept with what they did.
-pub fn caller<T>(request: &Request<T>) -> Result<String, Status> {
+/// The name and role of whoever calls, as they are kept with what they did.
+pub fn caller<T>(request: &Request<T>) -> Result<Actor, Status> {
     match request.extensions().get::<Identity>() {
-        Some(Identity::Person { name, .. }) => Ok(name.clone()),
-        Some(Identity::Node { id, .. }) => Ok(format!("node {id}")),
+        Some(Identity::Person { name, role, .. }) => Ok(Actor { name: name.clone(), role: role.to_string() }),
+        Some(Identity::Node { id, .. }) => Ok(Actor { name: format!("node {id}"), role: "node".to_owned() }),
         None => Err(status(Code::Unauthenticated, "NO_CERTIFICATE", "the caller was not identified", [])),
     }
 }
@@ -142,7 +143,11 @@ where
                 request.extensions_mut().insert(identity);
                 Either::Left(self.inner.call(request))
             }
-            Err(status) => Either::Right(ready(Ok(status.into_http()))),
+            Err(status) => {
+                // Not in the replicated record: whoever has no rights could fill it.
+                warn!(path = request.uri().path(), why = status.message(), "a call was denied");
+                Either::Right(ready(Ok(status.into_http())))
+            }
         }
     }
 }

@@ -162,7 +162,7 @@ pub fn explanation(state: &State, service: &ServiceState, of: Explanation) -> v1
     }
 }
 
-fn timestamp(wall_ms: u64) -> Option<prost_types::Timestamp> {
+pub(super) fn timestamp(wall_ms: u64) -> Option<prost_types::Timestamp> {
     let nanos = i32::try_from(wall_ms % 1000 * 1_000_000).ok()?;
     Some(prost_types::Timestamp { seconds: i64::try_from(wall_ms / 1000).ok()?, nanos })
 }

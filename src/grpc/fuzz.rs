@@ -3,7 +3,7 @@
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::{admin, convert, errors};
+use super::{admin, audit, convert, errors};
 use crate::{
     core::{
         names::{Epoch, RegionName, ServiceName},
@@ -48,6 +48,11 @@ fn request(input: &[u8]) {
             let Ok(v1::ApplyServiceRequest { toml, .. }) = Message::decode(bytes) else { return };
             let _ = refused(admin::parse(&toml));
         }
+        3 => {
+            let Ok(request) = v1::ListAuditLogRequest::decode(bytes) else { return };
+            let (state, _) = crate::fuzz::serving();
+            let _ = refused(audit::page(&state, &request));
+        }
         _ => {
             let Ok(v1::ListServicesRequest { consistency }) = Message::decode(bytes) else { return };
             let _ = convert::consistency(consistency);
@@ -69,7 +74,11 @@ fn requests() -> Vec<Vec<u8>> {
         joined(0, v1::AddMemberRequest { member: Some(member) }.encode_to_vec()),
         joined(1, switch.encode_to_vec()),
         joined(2, v1::ApplyServiceRequest { toml, dry_run: true, ..Default::default() }.encode_to_vec()),
-        joined(3, v1::ListServicesRequest { consistency: 2 }.encode_to_vec()),
+        joined(
+            3,
+            v1::ListAuditLogRequest { service: "app".to_owned(), limit: 7, ..Default::default() }.encode_to_vec(),
+        ),
+        joined(4, v1::ListServicesRequest { consistency: 2 }.encode_to_vec()),
     ]
 }
 

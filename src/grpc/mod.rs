@@ -9,6 +9,7 @@
 //! the same check.
 
 pub mod admin;
+mod audit;
 pub mod auth;
 pub mod cluster;
 mod convert;

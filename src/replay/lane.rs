@@ -181,7 +181,7 @@ impl Lane {
         let stamp = Stamp { at, wall: command.wall, term: position.term, index: position.index };
         self.keep_appointments(stamp, past);
         let happened = past.at(position.index);
-        match &command.action {
+        match command.action.plain() {
             Action::Reports(reports) if !self.retell.is_idle() => {
                 let reports = reports.iter().map(|of| self.retell.retold(of, at, position.index, past)).collect();
                 self.act(stamp, Action::Reports(reports));
@@ -207,7 +207,7 @@ impl Lane {
             }
             Action::RemoveService { service } => {
                 self.settle_now(stamp, service, past);
-                self.act(stamp, command.action.clone());
+                self.act(stamp, Action::RemoveService { service: service.clone() });
             }
             Action::Written { service, epoch, receipts } => {
                 let action = |epoch| Action::Written { service: service.clone(), epoch, receipts: receipts.clone() };

@@ -133,7 +133,7 @@ impl Past {
     }
 
     fn learn(&mut self, stamp: Stamp, command: Command, response: &Response) {
-        match (command.action, response) {
+        match (command.action.into_plain(), response) {
             (Action::Reports(reports), _) => {
                 self.reports += reports.len() as u64;
                 for report in &reports {

@@ -187,8 +187,12 @@ async fn each_error_has_its_exit_code() {
         (ClusterError::Internal("disk".into()), 1, "disk"),
     ] {
         *world.fake.fails.lock().unwrap() = Some(error);
-        world.run(&["member", "remove", "3"]).await.ends(code).complains(text);
+        world.run(&["unfreeze"]).await.ends(code).complains(text);
     }
+    // A change of the members is not begun when it cannot be taken down that it begins.
+    *world.fake.fails.lock().unwrap() = Some(ClusterError::OutcomeUnknown { after: Duration::from_secs(4) });
+    world.run(&["member", "remove", "3"]).await.ends(5).complains("nothing was changed");
+    *world.fake.fails.lock().unwrap() = Some(ClusterError::Internal("disk".into()));
     let json = world.run(&["-o", "json", "member", "remove", "3"]).await.ends(1);
     let error: serde_json::Value = serde_json::from_str(&json.err).unwrap();
     assert_eq!((&error["error"]["exit_code"], &error["error"]["reason"]), (&1.into(), &"INTERNAL".into()));

@@ -1,6 +1,7 @@
 //! `quoratectl` as it is shipped, over real mutual TLS, against the real servers.
 
 mod access;
+mod audit;
 mod commands;
 mod fake;
 mod tables;

@@ -17,6 +17,7 @@ mod netns;
 mod seat;
 
 mod aborted;
+mod audit;
 mod clients;
 mod delayed;
 mod failover;

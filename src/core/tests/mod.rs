@@ -1,5 +1,6 @@
 //! The protocol as tables and scenarios, and its invariants under random commands.
 
+mod audit;
 mod chaos;
 mod earliest;
 mod gauge;
