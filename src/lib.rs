@@ -46,8 +46,8 @@
 //! | [`tls`], [`pki`] | who is calling; the cluster's certificates |
 //! | [`demo`] | the whole of it on one machine, and a judge |
 //!
-//! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `leader → dns`; all `→ core`.
-//! `probe` and `dns` never see `raft`, and `core` sees nothing. `tests/tidy.rs` holds this.
+//! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `leader, config → dns`; all
+//! `→ core`. `probe` and `dns` never see `raft`, and `core` sees nothing. `tests/tidy.rs` holds this.
 //!
 //! # Time
 //!

@@ -14,8 +14,6 @@ use std::{
     time::Duration,
 };
 
-pub use provider::{OvhSection, ProviderSection, Rfc2136Section, TsigAlgorithm, TsigKey};
-
 use crate::{
     core::{
         draft::{self, ProbeDraft, Warning, url},
@@ -23,6 +21,7 @@ use crate::{
         service::{Probe, Target},
     },
     diagnostic::{Diagnostic, Problems},
+    dns::config::ProviderConfig,
     history,
     reader::{Document, MAX_BYTES, Table, Value},
     secret::Environment,
@@ -41,7 +40,7 @@ pub struct Config {
     /// `[[control]]`: independent endpoints that this site must reach, or else it is blind.
     pub controls: Vec<Probe>,
     /// `[provider.NAME]`
-    pub providers: BTreeMap<ProviderName, ProviderSection>,
+    pub providers: BTreeMap<ProviderName, ProviderConfig>,
     /// `[log]`
     pub log: LogSection,
     /// `[history]`; `None` when it is off.

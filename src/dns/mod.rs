@@ -8,6 +8,7 @@ pub mod authoritative;
 pub mod config;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+pub mod http;
 pub mod inspect;
 pub mod ovh;
 pub mod rfc2136;

@@ -67,7 +67,9 @@ impl FromStr for ServerAddress {
             return Ok(Self { host: address.to_string(), port: 53 });
         }
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
+            Some((host, port)) => {
+                (host, port.parse().ok().filter(|_| port.bytes().all(|c| c.is_ascii_digit())).ok_or_else(wrong)?)
+            }
             None => (text, 53),
         };
         // A last label of digits only would be a mistyped address: no such top level domain can exist (RFC 3696 §2).

@@ -80,7 +80,7 @@ fn node(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let environment = |name: &str| (name != "CREDENTIALS_DIRECTORY").then(|| CREDENTIAL.to_owned());
     let shown = match config::parse(text, &environment) {
-        Ok((config, _)) => match crate::node::providers::of(&config.providers) {
+        Ok((config, _)) => match crate::dns::config::build(&config.providers, vec![]) {
             Ok(dns) => format!("{config:?}{dns:?}"),
             Err(errors) => format!("{errors:?}"),
         },

@@ -10,7 +10,6 @@
 mod cluster;
 mod log;
 mod peers;
-pub(crate) mod providers;
 mod reporter;
 
 use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -38,7 +37,7 @@ use crate::{
     dns::{
         Providers,
         authoritative::{Answer, Authoritative},
-        config::BuildError,
+        config::{BuildError, build},
     },
     grpc,
     history::Recorder,
@@ -119,7 +118,7 @@ pub struct Node {
 /// What hindered it from starting, or ended it; says what to do.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let tls = load_tls(&config)?;
-    let dns = providers::of(&config.providers).map_err(RunError::Providers)?;
+    let dns = build(&config.providers, vec![]).map_err(RunError::Providers)?;
     let listener = listen(config.node.listen).await?;
     let plain = match config.node.http {
         Some(address) => Some(listen(address).await?),

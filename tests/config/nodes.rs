@@ -3,8 +3,9 @@
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use quorate::{
-    config::{self, Config, ProviderSection, TsigAlgorithm},
+    config::{self, Config},
     core::service::Check,
+    dns::{config::Access, tsig::Algorithm},
 };
 
 use crate::{assert_golden, read, with};
@@ -50,21 +51,14 @@ fn the_example_is_a_configuration() {
     assert_eq!(config.controls.len(), 3);
     assert!(matches!(&config.controls[0].check, Check::Tcp(check) if check.target.port == 53));
     assert_eq!(config.controls[2].interval, Duration::from_secs(10));
-    match &config.providers["main"] {
-        ProviderSection::Rfc2136(section) => {
-            assert_eq!(section.key.algorithm, TsigAlgorithm::HmacSha256);
-            assert_eq!(section.key.secret.expose(), "aHVudGVyMg==");
-            assert_eq!(section.nameservers.len(), 2);
-        }
-        ProviderSection::Ovh(_) => panic!("main is rfc2136"),
-    }
-    match &config.providers["ovh-main"] {
-        ProviderSection::Ovh(section) => {
-            assert_eq!(section.base_url, "https://eu.api.ovh.com/1.0");
-            assert_eq!(section.consumer_key.expose(), "consumer-hunter2");
-        }
-        ProviderSection::Rfc2136(_) => panic!("ovh-main is ovh"),
-    }
+    let main = &config.providers["main"];
+    let Access::Rfc2136(access) = &main.access else { panic!("main is rfc2136: {main:?}") };
+    assert_eq!((access.algorithm, access.secret.expose()), (Algorithm::HmacSha256, "aHVudGVyMg=="));
+    assert_eq!(main.nameservers.len(), 2);
+    let ovh = &config.providers["ovh-main"];
+    let Access::Ovh(access) = &ovh.access else { panic!("ovh-main is ovh: {ovh:?}") };
+    assert_eq!(access.endpoint.to_string(), "https://eu.api.ovh.com/1.0");
+    assert_eq!(access.consumer_key.expose(), "consumer-hunter2");
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
 }

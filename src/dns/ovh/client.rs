@@ -6,42 +6,37 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::{
-        Once,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 use reqwest::{Method, Url, header};
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
 
-use super::super::{ProviderError, clip};
+pub(super) use super::super::http::Effect;
+use super::super::{
+    ProviderError, clip,
+    http::{self, BaseUrl, BaseUrlError, now, sensitive},
+};
 use crate::secret::Secret;
 
-/// The longest answer that is read, in bytes; a record is a few hundred, a list of ids a few thousand.
-const BODY_LIMIT: usize = 256 * 1024;
-/// The longest that a `Retry-After` is believed.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
 /// The value of a clock that was never set.
 const UNSET: i64 = i64::MIN;
 
 /// Where the API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint(Url);
+pub struct Endpoint(BaseUrl);
 
 /// A text that is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Neither a name nor a URL.
-    #[error(
-        "`{0}` is not an OVH endpoint: use ovh-eu, ovh-ca, ovh-us or a base URL such as https://eu.api.ovh.com/1.0"
-    )]
-    Unknown(String),
-    /// Not encrypted, and not on this machine.
-    #[error("`{0}` would send the consumer key in clear text: use https (http is for loopback addresses only)")]
-    Clear(String),
+    #[error("the endpoints are ovh-eu, ovh-ca and ovh-us")]
+    Unknown,
+    /// A URL that is none.
+    #[error(transparent)]
+    Base(#[from] BaseUrlError),
 }
 
 impl FromStr for Endpoint {
@@ -52,22 +47,16 @@ impl FromStr for Endpoint {
             "ovh-eu" => "https://eu.api.ovh.com/1.0",
             "ovh-ca" => "https://ca.api.ovh.com/1.0",
             "ovh-us" => "https://api.us.ovhcloud.com/1.0",
-            other => other.trim_end_matches('/'),
+            url if url.contains("://") => url,
+            _ => return Err(EndpointError::Unknown),
         };
-        let unknown = || EndpointError::Unknown(clip(text));
-        let url: Url = url.parse().map_err(|_| unknown())?;
-        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        match (url.scheme(), url.host_str()) {
-            ("https", Some(_)) | ("http", Some("127.0.0.1" | "localhost" | "[::1]")) if plain => Ok(Self(url)),
-            ("http", Some(_)) if plain => Err(EndpointError::Clear(clip(text))),
-            _ => Err(unknown()),
-        }
+        Ok(Self(url.parse()?))
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        self.0.fmt(f)
     }
 }
 
@@ -86,15 +75,6 @@ impl Credentials {
         let digest = Sha1::digest(format!("{secret}+{consumer}+{method}+{url}+{body}+{timestamp}"));
         format!("$1${}", hex::encode(digest))
     }
-}
-
-/// What a call is allowed to have done when it fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// It reads.
-    None,
-    /// It stages an edit or publishes the zone.
-    Change,
 }
 
 /// A call that brought nothing.
@@ -138,18 +118,7 @@ impl fmt::Debug for Client {
 impl Client {
     /// `timeout` bounds each request.
     pub(super) fn new(endpoint: Endpoint, credentials: Credentials, timeout: Duration) -> Result<Self, String> {
-        static RING: Once = Once::new();
-        // Another part of the process may have installed it first, which is just as well.
-        RING.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-        let http = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("no HTTP client: {error}"))?;
+        let http = http::client(timeout)?;
         Ok(Self { http, endpoint, credentials, skew: AtomicI64::new(UNSET) })
     }
 
@@ -170,7 +139,7 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Vec<u8>, CallError> {
-        let url = self.url(path, query)?;
+        let url = self.endpoint.0.join(path, query)?;
         let skew = match self.skew.load(Ordering::Relaxed) {
             UNSET => self.fetch_skew().await?,
             skew => skew,
@@ -184,26 +153,16 @@ impl Client {
         }
     }
 
-    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, CallError> {
-        let mut url: Url = format!("{}{path}", self.endpoint)
-            .parse()
-            .map_err(|error| CallError::NotSent(format!("{path}: {error}")))?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
-    }
-
     /// Asks OVH's clock (`GET /auth/time`, unsigned) and keeps the difference. A failure means that the call it was for
     /// was not made.
     async fn fetch_skew(&self) -> Result<i64, CallError> {
         let not_sent = |error: String| CallError::NotSent(format!("GET /auth/time: {error}"));
-        let url = self.url("/auth/time", &[])?;
-        let response = self.http.get(url).send().await.map_err(|error| not_sent(error.to_string()))?;
-        let status = response.status();
-        let body = read_body(response).await.map_err(not_sent)?;
-        let Some(skew) = skew(&body).filter(|_| status.is_success()) else {
-            return Err(not_sent(format!("status {status}, and not the time")));
+        let url = self.endpoint.0.join("/auth/time", &[])?;
+        let answer = http::send("GET /auth/time", self.http.get(url)).await.map_err(|error| match error {
+            http::CallError::NotSent(said) | http::CallError::Unanswered(said) => CallError::NotSent(said),
+        })?;
+        let Some(skew) = skew(&answer.body).filter(|_| answer.is_success()) else {
+            return Err(not_sent(format!("status {}, and not the time", answer.status)));
         };
         self.skew.store(skew, Ordering::Relaxed);
         Ok(skew)
@@ -231,22 +190,20 @@ impl Client {
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
         }
-        let response = request.send().await.map_err(|error| {
-            // Without a connection nothing left this machine; after it anything may have arrived.
-            let said = format!("{call}: {}", chain(&error));
-            if error.is_connect() || error.is_builder() {
-                CallError::NotSent(said)
-            } else {
-                CallError::Unanswered(said)
-            }
-        })?;
-        let status = response.status();
-        let headers = response.headers().clone();
-        let body = read_body(response).await;
-        if status.is_success() {
-            return body.map_err(|error| CallError::Unanswered(format!("{call}: {error}")));
+        let answer = http::send(&call, request).await?;
+        if answer.is_success() {
+            return Ok(answer.body);
         }
-        Err(CallError::Refused(Refusal::read(status.as_u16(), &headers, &body.unwrap_or_default(), call)))
+        Err(CallError::Refused(Refusal::read(answer.status, &answer.headers, &answer.body, call)))
+    }
+}
+
+impl From<http::CallError> for CallError {
+    fn from(error: http::CallError) -> Self {
+        match error {
+            http::CallError::NotSent(said) => Self::NotSent(said),
+            http::CallError::Unanswered(said) => Self::Unanswered(said),
+        }
     }
 }
 
@@ -270,13 +227,12 @@ impl Refusal {
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let code = if body.code.is_empty() { body.class } else { body.code };
-        let seconds = text("retry-after").and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
         Self {
             status,
             code: clip(&code),
             message: clip(&body.message),
             query_id: text("x-ovh-queryid").map(clip),
-            retry_after: seconds.map(|after| after.min(RETRY_AFTER_LIMIT)),
+            retry_after: http::retry_after(headers),
             call,
         }
     }
@@ -322,11 +278,9 @@ impl fmt::Display for Refusal {
 impl CallError {
     /// What the failure means to the one who wanted the record read or written.
     pub(super) fn into_provider_error(self, effect: Effect) -> ProviderError {
-        let transient = |message: String| ProviderError::Transient { message, retry_after: None };
         match self {
-            Self::NotSent(said) => transient(format!("OVH was not reached: {said}")),
-            Self::Unanswered(said) if effect == Effect::Change => ProviderError::Indeterminate(said),
-            Self::Unanswered(said) => transient(said),
+            Self::NotSent(said) => http::CallError::NotSent(said).into_provider_error("OVH", effect),
+            Self::Unanswered(said) => http::CallError::Unanswered(said).into_provider_error("OVH", effect),
             Self::Refused(refusal) => match (refusal.hint(), refusal.status) {
                 (Some(hint), _) => ProviderError::Permanent { message: refusal.to_string(), hint },
                 // A gateway that gave up says nothing of what the server behind it did.
@@ -337,43 +291,6 @@ impl CallError {
             },
         }
     }
-}
-
-/// A header value that no log prints.
-fn sensitive(text: &str) -> Result<header::HeaderValue, CallError> {
-    let mut value = header::HeaderValue::from_str(text)
-        .map_err(|_| CallError::NotSent("a credential has characters that no header can carry".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// Reads the body as it comes, and no more than the limit.
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(format!("the answer is longer than {BODY_LIMIT} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// An error with its causes: reqwest's own text names the URL and leaves the reason to them.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-/// The wall clock in seconds; only signatures depend on it, and OVH's clock corrects it.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -426,7 +343,11 @@ mod tests {
             consumer_key: Secret::new("CK"),
         };
         let client = Client::new("ovh-eu".parse().unwrap(), credentials, Duration::from_secs(1)).unwrap();
-        let url = client.url("/domain/zone/example.test/record", &[("fieldType", "A"), ("subDomain", "www")]).unwrap();
+        let url = client
+            .endpoint
+            .0
+            .join("/domain/zone/example.test/record", &[("fieldType", "A"), ("subDomain", "www")])
+            .unwrap();
         assert_eq!(
             url.as_str(),
             "https://eu.api.ovh.com/1.0/domain/zone/example.test/record?fieldType=A&subDomain=www"
@@ -436,14 +357,8 @@ mod tests {
     #[test]
     fn endpoints_are_names_or_encrypted_urls() {
         assert_eq!("ovh-us".parse::<Endpoint>().unwrap().to_string(), "https://api.us.ovhcloud.com/1.0");
-        assert_eq!(
-            "https://proxy.example.net/ovh/".parse::<Endpoint>().unwrap().to_string(),
-            "https://proxy.example.net/ovh"
-        );
-        assert_eq!("http://127.0.0.1:8080/1.0".parse::<Endpoint>().unwrap().to_string(), "http://127.0.0.1:8080/1.0");
-        assert!(matches!("http://eu.api.ovh.com/1.0".parse::<Endpoint>(), Err(EndpointError::Clear(_))));
-        for bad in ["ovh-fr", "", "ftp://x/", "https://u:p@x/", "https://x/?a=b"] {
-            assert!(matches!(bad.parse::<Endpoint>(), Err(EndpointError::Unknown(_))), "{bad}");
-        }
+        assert_eq!("http://127.0.0.1:8080/1.0/".parse::<Endpoint>().unwrap().to_string(), "http://127.0.0.1:8080/1.0");
+        assert_eq!("http://eu.api.ovh.com/1.0".parse::<Endpoint>(), Err(EndpointError::Base(BaseUrlError::Clear)));
+        assert_eq!("ovh-fr".parse::<Endpoint>(), Err(EndpointError::Unknown));
     }
 }

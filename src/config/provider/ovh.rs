@@ -1,0 +1,41 @@
+//! `type = "ovh"`: OVH's API.
+
+use super::secret::{secret, secret_keys};
+use crate::{
+    dns::{
+        config::Access,
+        ovh::{Endpoint, OvhConfig},
+    },
+    reader::Table,
+    secret::Environment,
+};
+
+pub(super) fn read(table: &Table<'_, '_>, environment: Environment<'_>) -> Option<Access> {
+    let endpoint = endpoint(table);
+    let application_key = secret(table, &secret_keys!("application_key"), environment);
+    let application_secret = secret(table, &secret_keys!("application_secret"), environment);
+    let consumer_key = secret(table, &secret_keys!("consumer_key"), environment);
+    Some(Access::Ovh(OvhConfig {
+        endpoint: endpoint?,
+        application_key: application_key?,
+        application_secret: application_secret?,
+        consumer_key: consumer_key?,
+        timeout: OvhConfig::TIMEOUT,
+    }))
+}
+
+/// One of the endpoints that OVH's own clients know, or a base URL.
+fn endpoint(table: &Table<'_, '_>) -> Option<Endpoint> {
+    match (table.get("endpoint"), table.get("base_url")) {
+        (Some(value), None) | (None, Some(value)) => value.parse(),
+        (Some(_), Some(base)) => {
+            base.refuse("give either `endpoint` or `base_url`", None);
+            None
+        }
+        (None, None) => {
+            let hint = "the endpoints are \"ovh-eu\", \"ovh-ca\" and \"ovh-us\"";
+            table.need_one_of(&["endpoint", "base_url"], "`endpoint` is missing", Some(hint));
+            None
+        }
+    }
+}
