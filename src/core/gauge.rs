@@ -156,7 +156,7 @@ impl State {
         };
         let active = &gauged.gauge.through;
         match service.verdicts.get(active).filter(|standing| standing.verdict == Verdict::Down) {
-            Some(down) if failing.after(self.detection(service, active)) >= down.since => {
+            Some(down) if failing.after(detection(service, active)) >= down.since => {
                 let bound = failing.since(seen);
                 known(bound, format!("{} older than the outage", words(bound)))
             }
@@ -178,14 +178,6 @@ impl State {
         let moves = !matches!(intent.cause, Cause::Adopt | Cause::Revise { .. });
         let table = service.service.region(&intent.to)?.dynamodb.as_ref();
         table.filter(|_| moves).map(|_| self.behind(service, &intent.to))
-    }
-
-    /// How long after the first failure of a region its verdict may come, and some more.
-    fn detection(&self, service: &ServiceState, region: &RegionName) -> Duration {
-        let probes = service.service.region(region).into_iter().flat_map(|region| &region.probes);
-        let slowest =
-            probes.map(|probe| probe.interval.saturating_mul(service.service.policy.fall) + probe.timeout).max();
-        slowest.unwrap_or_default() + OUTAGE_SLACK
     }
 
     /// The gates of a region that has a table.
@@ -224,6 +216,13 @@ impl State {
             (None, None) => reading(true, format!("not known, no limit ({text})")),
         }
     }
+}
+
+/// How long after the first failure of a region its verdict may come, and some more.
+fn detection(service: &ServiceState, region: &RegionName) -> Duration {
+    let probes = service.service.region(region).into_iter().flat_map(|region| &region.probes);
+    let slowest = probes.map(|probe| probe.interval.saturating_mul(service.service.policy.fall) + probe.timeout).max();
+    slowest.unwrap_or_default() + OUTAGE_SLACK
 }
 
 impl Gauge {
