@@ -28,6 +28,10 @@ use super::{
 
 /// Log time for which a reading counts.
 pub const GAUGE_TTL: Duration = Duration::from_secs(15);
+/// A reading that says nothing new is committed again after this long.
+const REFRESH: Duration = Duration::from_secs(5);
+/// One that does comes no sooner after the last than this, whatever the table does.
+const PAUSE: Duration = Duration::from_millis(500);
 /// A region may serve for this long, and its detection, without its table. Heartbeats that failed before are no part of the outage.
 const OUTAGE_SLACK: Duration = Duration::from_secs(10);
 /// How much of a reason is kept, in characters.
@@ -118,6 +122,18 @@ impl State {
         Response::Done
     }
 
+    /// Whether this reading is worth an entry at `now`: it says something else than the one that counts, or that one grows old.
+    #[must_use]
+    pub fn wants(&self, gauge: &Gauge, now: LogTime) -> bool {
+        let Some(service) = self.services.get(&gauge.service) else { return false };
+        let Ok(last) = self.gauge(service, &gauge.region) else { return true };
+        let age = now.since(last.stamp.at);
+        let limit = service.service.policy.max_replication_lag;
+        let other = !last.gauge.replica.says_as_much_as(&gauge.replica)
+            || last.gauge.lag.class(limit, last.stamp.at) != gauge.lag.class(limit, now);
+        age >= REFRESH || (other && age >= PAUSE)
+    }
+
     /// The reading of a region that counts now.
     ///
     /// # Errors
@@ -181,7 +197,8 @@ impl State {
     }
 
     /// The gates of a region that has a table.
-    pub(super) fn gates(&self, service: &ServiceState, to: &Region) -> Vec<RuleReading> {
+    #[must_use]
+    pub fn gates(&self, service: &ServiceState, to: &Region) -> Vec<RuleReading> {
         let Some(table) = &to.dynamodb else { return vec![] };
         vec![self.replica_gate(service, to, table), self.lag_gate(service, to)]
     }
@@ -214,6 +231,24 @@ impl State {
             // Without a limit nothing holds; the figure is for the evidence.
             (Some(bound), None) => reading(true, format!("{}, no limit ({text})", words(bound))),
             (None, None) => reading(true, format!("not known, no limit ({text})")),
+        }
+    }
+}
+
+impl Replica {
+    /// Whether the other answer is the same, but for the reason why nothing is known.
+    fn says_as_much_as(&self, other: &Self) -> bool {
+        self == other || matches!((self, other), (Self::Unknown(_), Self::Unknown(_)))
+    }
+}
+
+impl Lag {
+    /// What a rule or a person would tell apart: known or not, within the limit or not, and after an outage the very bound.
+    fn class(&self, limit: Option<Duration>, now: LogTime) -> (bool, bool, Option<(LogTime, LogTime)>) {
+        match self {
+            Self::Unknown(_) => (false, false, None),
+            Self::Seen { seen, failing: None } => (true, limit.is_none_or(|limit| now.since(*seen) <= limit), None),
+            Self::Seen { seen, failing: Some(failing) } => (true, true, Some((*seen, *failing))),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod errors;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 pub mod history;
+mod replication;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};

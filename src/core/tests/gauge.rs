@@ -187,6 +187,28 @@ fn another_table_is_read_anew() {
     assert!(reading(&cluster, Rule::GateLag).figure.contains("not read yet"));
 }
 
+/// What steady measuring costs the log: one entry in five seconds, and two a second at the very most.
+#[test]
+fn a_reading_is_committed_when_it_says_something_new() {
+    let mut cluster = Cluster::serving(&[tabled(Some(2000))]);
+    cluster.pass_time(Duration::from_secs(60));
+    let gauge = |replica, lag| {
+        let (through, region) = ("west".parse().unwrap(), "east".parse().unwrap());
+        Gauge { service: "app".parse().unwrap(), region, through, replica, lag }
+    };
+    let at = |ms: u64| LogTime(60_000 + ms);
+    assert!(cluster.state.wants(&gauge(usable(), seen(60_000, None)), at(0)), "the first");
+    measured(&mut cluster, usable(), seen(59_500, None));
+    let wants = |gauge: &Gauge, ms| cluster.state.wants(gauge, at(ms));
+    assert!(!wants(&gauge(usable(), seen(60_000, None)), 1000), "newer, and as good");
+    assert!(wants(&gauge(usable(), seen(64_900, None)), 5000), "the last grows old");
+    assert!(wants(&gauge(usable(), seen(59_500, None)), 1600), "it crosses the limit");
+    assert!(wants(&gauge(usable(), seen(59_500, Some(60_000))), 600), "an outage begins");
+    assert!(wants(&gauge(usable(), Lag::Unknown("gone".into())), 600));
+    assert!(wants(&gauge(Replica::Unusable("DELETING".into()), seen(60_000, None)), 600));
+    assert!(!wants(&gauge(Replica::Unusable("DELETING".into()), seen(60_000, None)), 499), "not too fast");
+}
+
 /// A region's text is somebody else's, and the state keeps little of it.
 #[test]
 fn reasons_are_bounded() {
