@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     names::{EndpointId, LogTime},
     report::{Outcome, Report, Run},
+    sabotage::Sabotage,
 };
 
 /// What a site holds of a region, or a node of an endpoint.
@@ -125,7 +126,8 @@ impl View {
             return false;
         }
         let mut held = std::mem::take(&mut self.runs);
-        if self.term != term || self.blind.is_some() || report.blind.is_some() {
+        let new_term = self.term != term && !Sabotage::KeepOpinions.active();
+        if new_term || self.blind.is_some() || report.blind.is_some() {
             held.clear();
         }
         let full = report.base.is_none();

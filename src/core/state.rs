@@ -15,6 +15,7 @@ use super::{
     opinion::{Opinion, View},
     record::{Record, RrSet},
     report::{Catalogue, Endpoint, Report},
+    sabotage::Sabotage,
     safety::Rule,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
@@ -466,7 +467,10 @@ impl State {
     #[must_use]
     pub fn site_opinions(&self, service: &ServiceState, region: &RegionName) -> BTreeMap<&Site, Opinion> {
         let mut by_site: BTreeMap<&Site, Vec<Opinion>> = BTreeMap::new();
-        for (node, site) in &self.voters {
+        let reports = |node: &NodeId| self.current_view(*node).is_some();
+        // Whoever is silent stays in the electorate.
+        let counts = |node: &NodeId| !Sabotage::QuorumOfReachable.active() || reports(node);
+        for (node, site) in self.voters.iter().filter(|(node, _)| counts(node)) {
             by_site.entry(site).or_default().push(self.node_opinion(*node, service, region));
         }
         by_site.into_iter().map(|(site, opinions)| (site, Opinion::agreed(opinions))).collect()
@@ -480,7 +484,7 @@ impl State {
             return Opinion::Unknown;
         };
         Opinion::all_must_pass(region.probes.iter().zip(&service.endpoints[i]).map(|(probe, id)| {
-            let fresh = self.log_time <= view.logged.after(service.ttl(probe));
+            let fresh = self.log_time <= view.logged.after(service.ttl(probe)) || Sabotage::ExpiredOpinions.active();
             view.runs.get(id).filter(|_| fresh).map_or(Opinion::Unknown, |held| held.opinion)
         }))
     }
@@ -488,7 +492,8 @@ impl State {
     /// A node's view, if it counts at all: of this term and not blind.
     #[must_use]
     pub fn current_view(&self, node: NodeId) -> Option<&View> {
-        self.views.get(&node).filter(|view| view.term == self.position.term && view.blind.is_none())
+        let of_this_term = |view: &View| view.term == self.position.term || Sabotage::KeepOpinions.active();
+        self.views.get(&node).filter(|view| of_this_term(view) && view.blind.is_none())
     }
 
     /// The dependencies that any site's observations of a region call failing.

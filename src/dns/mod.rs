@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 pub mod http;
 pub mod inspect;
 pub mod ovh;
+pub mod policy;
 pub mod rfc2136;
 pub mod tsig;
 pub mod wire;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     names::{ClusterId, ProviderName},
     record::{Fence, Record, RecordType, RecordValue, RrSet},
+    sabotage::Sabotage,
 };
 
 pub use inspect::{Finding, Grant};
@@ -103,6 +105,18 @@ pub struct Change {
 }
 
 impl Change {
+    /// What must still stand when the write is carried out. A provider that can have it checked does.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Reading> {
+        (!Sabotage::NoFence.active()).then_some(&self.expected)
+    }
+
+    /// Whether the condition holds where `found` stands: the record and its fence are exactly what was read.
+    #[must_use]
+    pub fn holds_at(&self, found: &Reading) -> bool {
+        self.condition().is_none_or(|expected| expected == found)
+    }
+
     /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.
     ///
     /// # Errors
@@ -128,6 +142,9 @@ impl Change {
         }
         if !record.name.is_in(&record.zone) {
             return refuse(format!("{record} does not lie in zone {}", record.zone), wrong);
+        }
+        if self.condition().is_none() {
+            return Ok(());
         }
         if let Some(owner) = expected.fence.foreign_to(&fence.cluster) {
             return refuse(

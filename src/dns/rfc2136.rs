@@ -296,15 +296,17 @@ fn update(change: &Change) -> Result<Message, String> {
     message.metadata.recursion_desired = false;
     message.add_query(Query::query(wire::wire_name(&change.record.zone)?, WireType::SOA));
 
-    match &change.expected.rrset {
-        Some(old) => message.add_answers(equal_to(&name, rdata(old)?)),
-        None => message.add_answers(vacant(&name, rtype, change.record.rtype == RecordType::Cname)),
-    };
-    match &change.expected.fence {
-        FenceReading::Present(old) => message.add_answers(equal_to(&fence_name, vec![text(old)])),
-        FenceReading::Absent => message.add_answers(vacant(&fence_name, WireType::TXT, false)),
-        FenceReading::Unreadable(_) => return Err("the fence is unreadable".to_owned()),
-    };
+    if let Some(condition) = change.condition() {
+        match &condition.rrset {
+            Some(old) => message.add_answers(equal_to(&name, rdata(old)?)),
+            None => message.add_answers(vacant(&name, rtype, change.record.rtype == RecordType::Cname)),
+        };
+        match &condition.fence {
+            FenceReading::Present(old) => message.add_answers(equal_to(&fence_name, vec![text(old)])),
+            FenceReading::Absent => message.add_answers(vacant(&fence_name, WireType::TXT, false)),
+            FenceReading::Unreadable(_) => return Err("the fence is unreadable".to_owned()),
+        };
+    }
     message.add_authorities(replace(&name, rtype, change.rrset.ttl, rdata(&change.rrset)?));
     message.add_authorities(replace(&fence_name, WireType::TXT, change.rrset.ttl, vec![text(&change.fence)]));
     Ok(message)

@@ -123,7 +123,7 @@ pub fn service_verdict(state: &State, service: &ServiceState) -> v1::ServiceVerd
     }
 }
 
-fn rule_outcome(of: RuleOutcome) -> v1::RuleOutcome {
+pub fn rule_outcome(of: RuleOutcome) -> v1::RuleOutcome {
     match of {
         RuleOutcome::Pass => v1::RuleOutcome::Pass,
         RuleOutcome::Fail => v1::RuleOutcome::Fail,

@@ -8,6 +8,7 @@
 //! Nothing here decides: who leads is a hint that starts and ends offices, and an office's every step is checked by the log.
 
 mod cluster;
+mod inspection;
 mod log;
 mod peers;
 mod reporter;
@@ -17,7 +18,7 @@ use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, path::Path
 use async_trait::async_trait;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -39,11 +40,12 @@ use crate::{
         Providers,
         authoritative::{Answer, Authoritative},
         config::{BuildError, build},
+        inspect::read_only,
     },
     dynamodb::DynamoDb,
     grpc,
     history::Recorder,
-    http,
+    http, inspect,
     leader::{Nameservers, Office, Tools},
     metrics::{self, Front},
     probe::{self, Phase, Prober, controls::Control},
@@ -55,6 +57,8 @@ use crate::{
 const SNAPSHOT_EVERY: u64 = 10_000;
 /// How long the nameservers may take to answer a switch before the laggards are reported.
 const SETTLE_WITHIN: Duration = Duration::from_secs(30);
+/// How many inspections a node makes at a time; more wait.
+const INSPECTIONS: usize = 2;
 
 /// Why a node does not run, or ran no further.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +116,9 @@ pub struct Node {
     /// How long an answer from the leader is waited for.
     patience: Duration,
     history: Option<Arc<Recorder>>,
+    eyes: inspect::Tools,
+    /// Inspections ask providers, who limit how often they are asked: a few at a time.
+    inspections: Semaphore,
 }
 
 /// Runs a node until `shutdown` resolves or something fails that it cannot go on without.
@@ -156,6 +163,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         dynamodb: dynamodb.clone(),
     };
     let (desk, desk_seen) = watch::channel(None);
+    let nameservers: Arc<dyn Nameservers> = Arc::new(Witness(dns.authoritative));
     let node = Arc::new(Node {
         prober: probe::start(options, catalogue_seen, phase_seen),
         providers: dns.providers.clone(),
@@ -163,12 +171,20 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         heard: watch::channel(None).0,
         patience: timing.election_max,
         history: history.clone(),
+        eyes: inspect::Tools {
+            node: config.node.id,
+            cluster: config.node.cluster.clone(),
+            providers: read_only(&dns.providers),
+            nameservers: nameservers.clone(),
+            prober: probe::check::Client::new(probe::public_roots()),
+        },
+        inspections: Semaphore::new(INSPECTIONS),
         raft: raft.clone(),
     });
     let tools = Tools {
         cluster: config.node.cluster.clone(),
         providers: dns.providers,
-        nameservers: Arc::new(Witness(dns.authoritative)),
+        nameservers,
         settle_within: SETTLE_WITHIN,
         tables: Arc::new(dynamodb),
         heartbeat: config.dynamodb.heartbeat,

@@ -3,6 +3,7 @@
 use std::{error::Error, iter::successors, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tonic::{Code, ConnectError, Status};
 
@@ -136,6 +137,11 @@ impl PeerHandler for Node {
     async fn change_members(&self, from: NodeId, change: MemberChange) -> Result<(), MemberError> {
         tracing::info!(from, ?change, "a change of the membership through a peer");
         self.raft.change(change).await
+    }
+
+    async fn inspect(&self, from: NodeId, inspection: Bytes) -> Result<Bytes, Status> {
+        tracing::debug!(from, "an inspection for a peer");
+        self.look_for_peer(inspection).await
     }
 
     async fn read_index(&self, _: NodeId) -> Result<Position, Status> {
