@@ -20,7 +20,7 @@ use crate::{
 /// The commands.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  quoratectl provider list\n  quoratectl provider check\n  \
-    quoratectl provider policy rfc2136 --key quorate-key --zone example.com --record app:A")]
+    quoratectl provider policy rfc2136 --tsig-key quorate-key --zone example.com --record app:A")]
 pub enum Command {
     /// The providers: grade, longest request, TTL, services, and the nodes that have credentials
     #[command(after_help = "Examples:\n  quoratectl provider list\n  quoratectl provider list -o json")]
@@ -35,7 +35,7 @@ pub enum Command {
     Check(Check),
     /// Prints the least that a provider's credentials must be allowed, to paste; asks nobody
     #[command(after_help = concat!("Examples:\n  \
-        quoratectl provider policy rfc2136 --key quorate-key --zone example.com --record app:A\n  \
+        quoratectl provider policy rfc2136 --tsig-key quorate-key --zone example.com --record app:A\n  \
         quoratectl provider policy ovh --endpoint ovh-eu --zone example.com --record app:A --record app:AAAA\n\n\
         `quoratectl provider check NAME --policy` prints it for a configured provider and the records that it serves."))]
     Policy(Policy),
@@ -72,9 +72,9 @@ pub struct Policy {
     /// `NAME:TYPE`, the name relative to the zone; more than once for more records
     #[arg(long = "record", value_name = "NAME:TYPE", required = true)]
     records: Vec<String>,
-    /// rfc2136: the TSIG key's name
+    /// rfc2136: the name of the TSIG key
     #[arg(long, value_name = "NAME", default_value = "quorate-key")]
-    key: DomainName,
+    tsig_key: DomainName,
     /// ovh: ovh-eu, ovh-ca, ovh-us or a base URL
     #[arg(long, value_name = "ENDPOINT", default_value = "ovh-eu")]
     endpoint: String,
@@ -100,9 +100,9 @@ struct Printed {
 
 /// Prints a policy; needs no cluster.
 pub fn print_policy(of: Policy, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    let Policy { kind, zone, records, key, endpoint } = of;
+    let Policy { kind, zone, records, tsig_key, endpoint } = of;
     let records: Vec<Record> = records.iter().map(|text| record(&zone, text)).collect::<Result<_, _>>()?;
-    let grants = policy::least_privilege(&kind, &policy::Options { key, endpoint }, &records)
+    let grants = policy::least_privilege(&kind, &policy::Options { key: tsig_key, endpoint }, &records)
         .map_err(|why| Failure::new(Exit::Usage, why))?;
     let printed = Printed { kind, policy: grants.into_iter().map(Grant::from).collect() };
     screen.answer(&printed, |of| in_words(&of.policy))?;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{EndpointId, LogTime},
-    report::{Outcome, Report, Run},
+    report::{Outcome, Report, Run, Sight},
     sabotage::Sabotage,
 };
 
@@ -106,6 +106,9 @@ pub struct View {
     pub blind: Option<String>,
     /// Its runs.
     pub runs: BTreeMap<EndpointId, Held>,
+    /// What its controls said when that was last news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
 }
 
 impl View {
@@ -144,7 +147,8 @@ impl View {
         for lost in &report.lost {
             runs.remove(lost);
         }
-        *self = Self { seq: report.seq, term, logged: now, blind: report.blind.clone(), runs };
+        let sight = report.sight.clone().or_else(|| self.sight.take().filter(|_| !full));
+        *self = Self { seq: report.seq, term, logged: now, blind: report.blind.clone(), runs, sight };
         true
     }
 
@@ -231,7 +235,7 @@ mod tests {
     }
 
     fn report(seq: u64, base: Option<u64>, runs: Vec<Run>, unchanged: u32) -> Report {
-        Report { node: 1, seq, base, blind: None, runs, lost: vec![], unchanged }
+        Report { node: 1, seq, base, runs, unchanged, ..Report::default() }
     }
 
     fn take(view: &mut View, report: &Report, term: u64) -> bool {

@@ -118,7 +118,11 @@ impl Rehearsal<'_> {
                 *all &= failed.is_none() && !found.probes.is_empty();
             }
             let vote = votes.iter().find(|vote| vote.site == of.site);
-            let held = vote.map(|vote| format!("; holds it {:?}: {}", vote.opinion, vote.reason)).unwrap_or_default();
+            let held = vote.map(|vote| {
+                let opinion = format!("{:?}", vote.opinion).to_lowercase();
+                format!("; holds it {opinion}: {}", vote.reason)
+            });
+            let held = held.unwrap_or_default();
             let heard = self.state.views.get(&of.node).map(|view| self.state.log_time.since(view.logged));
             let heard = heard.map(|age| format!(", heard {} ago", words(age))).unwrap_or_default();
             let slowest = found.probes.iter().map(|probe| probe.took).max().unwrap_or_default();
@@ -131,12 +135,12 @@ impl Rehearsal<'_> {
                 None => {
                     let count = found.probes.len();
                     let figure = format!("{count} of {count} probes of {to} pass now, {}", words(slowest));
-                    Finding::pass(PROBE, format!("{figure}{}{heard}", held.to_lowercase()))
+                    Finding::pass(PROBE, format!("{figure}{held}{heard}"))
                 }
                 Some((probe, why)) => {
                     let figure = format!("probe {probe} of {to} fails now: {why}");
                     let hint = "ask it yourself from there; a firewall or a route, if other sites reach it";
-                    Finding::fail(PROBE, format!("{figure}{}{heard}", held.to_lowercase()), hint)
+                    Finding::fail(PROBE, format!("{figure}{held}{heard}"), hint)
                 }
             };
             checks.push(Check::of_node(of, "", finding).aside());

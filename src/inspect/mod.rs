@@ -280,3 +280,6 @@ pub fn lone_record(
 ) -> Record {
     Record { provider, zone, name, rtype, ttl: 60 }
 }
+
+#[cfg(test)]
+mod tests;

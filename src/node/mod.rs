@@ -13,7 +13,15 @@ mod log;
 mod peers;
 mod reporter;
 
-use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -113,6 +121,8 @@ pub struct Node {
     providers: Providers,
     desk: watch::Receiver<Option<Arc<Office<Raft>>>>,
     heard: watch::Sender<Option<Instant>>,
+    /// Which peers take a connection.
+    peers_seen: watch::Receiver<BTreeMap<NodeId, bool>>,
     /// How long an answer from the leader is waited for.
     patience: Duration,
     history: Option<Arc<Recorder>>,
@@ -152,7 +162,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 
     let mut tasks = JoinSet::new();
     let (peers_work, peers_control) = watch::channel(true);
-    tasks.spawn(Node::watch_peers(raft.clone(), peers_work));
+    let (peers, peers_seen) = watch::channel(BTreeMap::new());
+    tasks.spawn(Node::watch_peers(raft.clone(), peers_work, peers));
     let (catalogue, catalogue_seen) = watch::channel(Arc::new(Catalogue::default()));
     let (phase, phase_seen) = watch::channel(Phase { rank: 0, sites: 1 });
     let dynamodb = DynamoDb::new(aws::Access::new(config.dynamodb.aws.clone()));
@@ -169,6 +180,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         providers: dns.providers.clone(),
         desk: desk_seen,
         heard: watch::channel(None).0,
+        peers_seen,
         patience: timing.election_max,
         history: history.clone(),
         eyes: inspect::Tools {

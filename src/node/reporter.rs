@@ -21,6 +21,8 @@ impl Node {
                 _ = tick.tick() => {}
                 () = self.prober.news() => {}
             }
+            let peers = self.peers_seen.borrow().clone();
+            self.prober.ledger().set_peers(&peers);
             let report = self.prober.ledger().next_report(Instant::now().into_std(), false);
             let seq = report.seq;
             // An answer that takes longer than an election would is as good as none.
