@@ -3,7 +3,7 @@
 //! Nothing is kept here: what AWS says is all there is to go on from, so that the same command after Ctrl-C goes on waiting.
 
 use std::{
-    io::{self, IsTerminal, Write as _},
+    io::{self, IsTerminal},
     time::{Duration, Instant},
 };
 
