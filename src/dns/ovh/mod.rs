@@ -283,7 +283,7 @@ impl Provider for Ovh {
         // An edit that fails below has been staged at most: the record that the world sees is still the old one.
         let before = self.staged(record, places).await?;
         if before.reading != change.expected {
-            return Err(ProviderError::Stale(format!("{record} is not what was read: {}", shown(&before.reading))));
+            return Err(ProviderError::Stale(format!("{record} is not what was read: {}", before.reading)));
         }
         let targets: Vec<_> = wanted.values.iter().map(entry::target).collect();
         let old = canonical(record, before.entries)?;
@@ -319,7 +319,7 @@ impl Ovh {
         }
         Err(ProviderError::Indeterminate(format!(
             "{record} is being edited by somebody else: staged is {}; this write did not publish it",
-            shown(&staged)
+            staged
         )))
     }
 
@@ -392,14 +392,5 @@ fn after_publication(fence: &Fence, error: ProviderError) -> ProviderError {
             ProviderError::Permanent { message: format!("{message} ({said})"), hint }
         }
         other => ProviderError::Indeterminate(format!("{said}: {other}")),
-    }
-}
-
-fn shown(reading: &Reading) -> String {
-    let rrset = reading.rrset.as_ref().map_or("nothing".to_owned(), ToString::to_string);
-    match &reading.fence {
-        FenceReading::Absent => format!("{rrset} without a fence"),
-        FenceReading::Present(fence) => format!("{rrset} under `{fence}`"),
-        FenceReading::Unreadable(texts) => format!("{rrset} under `{}`", super::clip(&texts.join(" | "))),
     }
 }
