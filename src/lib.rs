@@ -37,6 +37,7 @@
 //! | [`raft`] | consensus; its `store` alone knows what is on disk, and no openraft type leaves it |
 //! | [`probe`] | the schedule, one file a kind of probe, controls and blindness, runs and reports |
 //! | [`dns`] | the providers and their grades; asking every authoritative nameserver |
+//! | [`inspect`] | what a node finds out without changing anything: rights, records, fresh probes; the rehearsed switch |
 //! | [`node`] | wires it all; the one place that starts tasks |
 //! | [`grpc`], [`view`], [`proto`] | the public API, what it shows, and its generated types |
 //! | [`http`], [`metrics`], [`telemetry`] | metrics and health without certificates; logs |
@@ -45,8 +46,9 @@
 //! | [`tls`], [`pki`] | who is calling; the cluster's certificates |
 //! | [`demo`] | the whole of it on one machine, and a judge |
 //!
-//! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `leader, config → dns`; all
-//! `→ core`. `probe` and `dns` never see `raft`, and `core` sees nothing. `tests/tidy.rs` holds this.
+//! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `grpc → inspect → leader,
+//! probe, dns`; `leader, config → dns`; all `→ core`. `probe` and `dns` never see `raft`, and `core` sees nothing.
+//! `tests/tidy.rs` holds this.
 //!
 //! # Time
 //!
@@ -96,6 +98,7 @@ pub mod fuzz;
 pub mod grpc;
 pub mod history;
 pub mod http;
+pub mod inspect;
 pub mod leader;
 pub mod metrics;
 pub mod node;

@@ -2,6 +2,8 @@
 //!
 //! Fields are only ever added. A field that is not known is `null`, never left out.
 
+pub mod inspect;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -171,7 +173,7 @@ pub struct Rule {
     /// It holds, but it was overridden.
     pub overridden: bool,
     /// Until it could pass if the sites observe what it takes from now on; of `explain` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub earliest_in_ms: Option<u64>,
 }
 

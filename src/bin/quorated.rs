@@ -77,6 +77,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = load(args)?;
     telemetry::init(&config.log)?;
+    #[cfg(feature = "testing")]
+    sabotage()?;
     runtime()?.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = async move {
@@ -88,6 +90,17 @@ fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         node::run(config, shutdown).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Breaks the rule that the environment names, so that checkers can show that they notice.
+#[cfg(feature = "testing")]
+fn sabotage() -> anyhow::Result<()> {
+    use quorate::core::sabotage::Sabotage;
+    if let Ok(name) = std::env::var("QUORATE_SABOTAGE") {
+        Sabotage::set(Some(name.parse::<Sabotage>().context("QUORATE_SABOTAGE")?));
+        tracing::error!(rule = name, "a rule is broken on purpose: this node must not run outside tests");
+    }
+    Ok(())
 }
 
 fn init(args: &ConfigArgs) -> anyhow::Result<ExitCode> {

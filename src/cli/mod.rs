@@ -6,6 +6,7 @@
 mod audit;
 mod cluster;
 mod connect;
+mod drill;
 mod evidence;
 mod explain;
 mod failure;
@@ -15,6 +16,7 @@ pub(crate) mod fuzz;
 mod history;
 mod output;
 mod pki;
+mod provider;
 mod replay;
 mod service;
 mod switch;
@@ -47,7 +49,8 @@ use output::Output;
         "  0   done\n",
         "  1   unexpected failure\n",
         "  2   usage: options, context file, unreadable files\n",
-        "  3   refused by the state: nothing was changed, the reason says which rule\n",
+        "  3   refused by the state: nothing was changed, the reason says which rule; `drill` and `provider check`: what was\n",
+        "      found would stop a switch\n",
         "  4   not found\n",
         "  5   no node, leader or quorum reachable: nothing was changed\n",
         "  6   outcome unknown: it may or may not happen, read before trying again\n",
@@ -83,6 +86,8 @@ enum Command {
     Verdict(verdict::Command),
     /// Why a switch is or is not due
     Explain(explain::Arguments),
+    /// Rehearses a switch without writing, and says what would stop a real one
+    Drill(drill::Arguments),
     /// Switches under way and done; starting one by hand, aborting one
     #[command(subcommand)]
     Switch(switch::Command),
@@ -92,6 +97,9 @@ enum Command {
     /// Service files
     #[command(subcommand)]
     Service(service::Command),
+    /// DNS providers: what the nodes' credentials may do, and the least that they need
+    #[command(subcommand)]
+    Provider(provider::Command),
     /// Holds automatic switches, of one service or of all; verdicts go on
     Freeze(freeze::FreezeArguments),
     /// Ends the hold
@@ -166,6 +174,7 @@ impl Cli {
         let command = match command {
             Command::Pki(command) => return pki::run(command, screen),
             Command::Service(service::Command::Check { files }) => return service::check(&files, screen),
+            Command::Provider(provider::Command::Policy(of)) => return provider::print_policy(of, screen),
             Command::Completions { shell } => return completions(shell, screen.out),
             // A recording in a file needs none either.
             Command::Replay(arguments) => return replay::run(arguments, connection, screen).await,
@@ -175,9 +184,11 @@ impl Cli {
         match command {
             Command::Verdict(command) => verdict::run(command, &session, screen).await,
             Command::Explain(arguments) => explain::run(arguments, &session, screen).await,
+            Command::Drill(arguments) => drill::run(arguments, &session, screen).await,
             Command::Switch(command) => switch::run(command, &session, screen).await,
             Command::Evidence(command) => evidence::run(command, &session, screen).await,
             Command::Service(command) => service::run(command, &session, screen).await,
+            Command::Provider(command) => provider::run(command, &session, screen).await,
             Command::Freeze(arguments) => freeze::freeze(arguments, &session, screen).await,
             Command::Unfreeze(arguments) => freeze::unfreeze(arguments, &session, screen).await,
             Command::Cluster(command) => cluster::run(command, &session, screen).await,

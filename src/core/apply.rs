@@ -146,6 +146,8 @@ impl State {
                 trouble: None,
                 drift: None,
                 history: VecDeque::new(),
+                anchor: self.anchors.get(&service.name).cloned(),
+                files: BTreeMap::new(),
             },
             Some(before) if before.service == *service => return Ok(Response::Unchanged),
             Some(before) => revise(before, service, source, stamp, by)?,
@@ -154,7 +156,9 @@ impl State {
         let evidence = self.evidence(&state, vec![]);
         if let Some(open) = &mut state.open {
             // Only a revision of what the active region answers opens a switch here.
+            let file = evidence.file.clone();
             open.evidence = evidence;
+            state.keep_file(&file);
         }
         self.forget_endpoints(&service.name, &state.endpoints);
         for (region, ids) in state.endpoints.iter().enumerate() {
@@ -210,9 +214,10 @@ impl State {
         if let Some(open) = &state.open {
             return Err(Refusal::SwitchOpen(open.epoch));
         }
-        let epoch = state.epoch;
+        let (epoch, head) = (state.epoch, state.head());
         self.services.remove(name);
         self.retired.insert(name.clone(), epoch);
+        self.anchors.extend(head.map(|head| (name.clone(), head)));
         self.forget_endpoints(name, &[]);
         self.catalogue_at = stamp.index;
         Ok(Response::Done)
@@ -238,6 +243,7 @@ impl State {
         };
         let state = self.service_mut(&intent.service)?;
         state.supersede(stamp);
+        state.keep_file(&switch.evidence.file);
         if intent.cause.is_automatic() {
             let window = state.service.policy.budget_window;
             state.automatic.retain(|at| stamp.at < at.after(window));

@@ -1,12 +1,22 @@
 //! What a leader should propose now. A proposal authorises nothing: `apply` checks it again.
 
 use super::{
-    names::{RegionName, ServiceName},
+    names::{LogTime, RegionName, ServiceName},
+    sabotage::Sabotage,
     safety::{Rule, RuleReading},
-    state::{Action, Freeze, ServiceState, State},
+    state::{Action, Command, Freeze, ServiceState, State},
     switch::{Cause, Intent},
     verdict::Verdict,
 };
+
+impl Command {
+    /// An action as a leader proposes it, with its two clocks. Only log time is ever decided on.
+    #[must_use]
+    pub fn stamped(log_time: LogTime, wall: u64, action: Action) -> Self {
+        let at = if Sabotage::WallClock.active() { LogTime(wall) } else { log_time };
+        Self { at, wall, action }
+    }
+}
 
 impl State {
     /// The proposals that are due, at most one a service, in the order of the services' names.
@@ -59,6 +69,20 @@ impl State {
             self.assess(&intent).iter().filter(gate).all(RuleReading::permits)
         };
         up.iter().find(gates_pass).or(up.first()).map(|region| (*region).clone())
+    }
+
+    /// The failover that a rehearsal is about: to `to`, or to where one would go now. `None` without a second region.
+    #[must_use]
+    pub fn rehearsed(&self, name: &ServiceName, to: Option<&RegionName>) -> Option<Intent> {
+        let state = self.services.get(name)?;
+        let to = to.cloned().or_else(|| self.candidate(name, state)).or_else(|| state.others().next().cloned())?;
+        Some(Intent { service: name.clone(), epoch: state.epoch.next(), to, cause: Cause::Failover })
+    }
+
+    /// The rules for a failover as if the active region were down.
+    #[must_use]
+    pub fn rehearse(&self, intent: &Intent) -> Vec<RuleReading> {
+        self.assess(intent).into_iter().filter(|reading| reading.rule != Rule::ActiveDown).collect()
     }
 
     /// The switch to explain: the one that the verdicts ask for, else the failover that would come first.

@@ -6,11 +6,12 @@ use super::{
     earliest::{earliest_of, held_by},
     names::{LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Held, Opinion},
-    report::Outcome,
+    report::{Outcome, Sight},
     safety::{Rule, RuleReading},
+    seal::digest,
     service::Probe,
     state::{ServiceState, State},
-    switch::{Evidence, Intent, RegionEvidence, RunEvidence, Vote},
+    switch::{Evidence, Intent, RegionEvidence, RunEvidence, SightEvidence, Vote},
 };
 
 /// The answer to "why does it not switch?".
@@ -153,7 +154,20 @@ impl State {
             rules,
             receipts: BTreeMap::new(),
             answers: vec![],
+            file: digest(state.source.as_bytes()),
+            sight: self.sights(),
         }
+    }
+
+    /// What each voter that was heard in this term says of its own sight.
+    #[must_use]
+    pub fn sights(&self) -> BTreeMap<NodeId, SightEvidence> {
+        let sight = |(node, site): (&NodeId, &Site)| {
+            let view = self.views.get(node).filter(|view| view.term == self.position.term)?;
+            let Sight { controls, peers } = view.sight.clone().unwrap_or_default();
+            Some((*node, SightEvidence { site: site.clone(), blind: view.blind.clone(), controls, peers }))
+        };
+        self.voters.iter().filter_map(sight).collect()
     }
 
     fn vote(&self, node: NodeId, site: &Site, state: &ServiceState, region: &RegionName) -> Vote {

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{EndpointId, LogTime},
-    report::{Outcome, Report, Run},
+    report::{Outcome, Report, Run, Sight},
+    sabotage::Sabotage,
 };
 
 /// What a site holds of a region, or a node of an endpoint.
@@ -105,6 +106,9 @@ pub struct View {
     pub blind: Option<String>,
     /// Its runs.
     pub runs: BTreeMap<EndpointId, Held>,
+    /// What its controls said when that was last news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
 }
 
 impl View {
@@ -125,7 +129,8 @@ impl View {
             return false;
         }
         let mut held = std::mem::take(&mut self.runs);
-        if self.term != term || self.blind.is_some() || report.blind.is_some() {
+        let new_term = self.term != term && !Sabotage::KeepOpinions.active();
+        if new_term || self.blind.is_some() || report.blind.is_some() {
             held.clear();
         }
         let full = report.base.is_none();
@@ -142,7 +147,8 @@ impl View {
         for lost in &report.lost {
             runs.remove(lost);
         }
-        *self = Self { seq: report.seq, term, logged: now, blind: report.blind.clone(), runs };
+        let sight = report.sight.clone().or_else(|| self.sight.take().filter(|_| !full));
+        *self = Self { seq: report.seq, term, logged: now, blind: report.blind.clone(), runs, sight };
         true
     }
 
@@ -229,7 +235,7 @@ mod tests {
     }
 
     fn report(seq: u64, base: Option<u64>, runs: Vec<Run>, unchanged: u32) -> Report {
-        Report { node: 1, seq, base, blind: None, runs, lost: vec![], unchanged }
+        Report { node: 1, seq, base, runs, unchanged, ..Report::default() }
     }
 
     fn take(view: &mut View, report: &Report, term: u64) -> bool {

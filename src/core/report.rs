@@ -26,7 +26,10 @@
 //! 6. **Whoever forgets runs for any other reason** (a new term) keeps `last` and refuses the node's deltas until its next
 //!    full report. Forgetting `last` too would let a full report that was delayed on the way overwrite a newer one.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -116,7 +119,8 @@ impl Observation {
 }
 
 /// The text without control characters, at most [`DETAIL_LIMIT`] bytes of it.
-fn cut(text: &str) -> String {
+#[must_use]
+pub fn cut(text: &str) -> String {
     let mut kept: String = text.chars().filter(|c| !c.is_control()).take(DETAIL_LIMIT).collect();
     kept.truncate(kept.floor_char_boundary(DETAIL_LIMIT));
     kept
@@ -149,8 +153,22 @@ pub struct Run {
     pub dependencies: Vec<String>,
 }
 
+/// How many controls and peers a node tells of.
+pub const SIGHT_LIMIT: usize = 64;
+
+/// What a node's controls last said, and which peers it reached: what its blindness, or its seeing, rests on.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// Its controls and what keeps each from working; nothing for one that works.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<(String, Option<String>)>,
+    /// Its peers, and whether it reached them.
+    #[serde(rename = "p", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<NodeId, bool>,
+}
+
 /// A node's report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Who observed.
     #[serde(rename = "i")]
@@ -174,4 +192,7 @@ pub struct Report {
     /// How many runs the state was told of before, go on, and are not named here; 0 in a full report.
     #[serde(rename = "u", default)]
     pub unchanged: u32,
+    /// What the node's controls say, in a full report and when it is news.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
 }

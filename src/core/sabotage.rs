@@ -3,6 +3,8 @@
 //! Without the feature `testing` there is no switch: every question is answered `false` at compile time, and no release can
 //! be told to break a rule. With it, a test breaks one rule at a time for its whole process.
 
+use std::str::FromStr;
+
 macro_rules! sabotages {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
         /// What can be broken.
@@ -42,6 +44,20 @@ sabotages! {
     ExpiredOpinions = "expired-opinions",
     /// No cooldown.
     NoCooldown = "no-cooldown",
+    /// A node answers linearizable reads from its own state, without asking a quorum.
+    StaleReads = "stale-reads",
+}
+
+/// A name that no switch has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` breaks nothing; there are: {list}", list = Sabotage::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", "))]
+pub struct UnknownSabotage(String);
+
+impl FromStr for Sabotage {
+    type Err = UnknownSabotage;
+    fn from_str(text: &str) -> Result<Self, UnknownSabotage> {
+        Self::ALL.iter().find(|it| it.as_str() == text).copied().ok_or_else(|| UnknownSabotage(text.to_owned()))
+    }
 }
 
 #[cfg(feature = "testing")]

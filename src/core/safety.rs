@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     explain::words,
     names::{LogTime, RegionName, ServiceName},
+    sabotage::Sabotage,
     service::{DriftPolicy, Failback, GateUnknown, Region},
     state::{ServiceState, State},
     switch::{Cause, Intent},
@@ -240,6 +241,7 @@ impl State {
             Some(open) => open.authorised.at.after(service.service.policy.cooldown),
             None => service.cooldown_until,
         };
+        let until = if Sabotage::NoCooldown.active() { self.log_time } else { until };
         RuleReading::timed(Rule::Cooldown, self.log_time, until, "over")
     }
 

@@ -14,14 +14,17 @@ use super::{
     opinion::{Opinion, View},
     record::{Record, RrSet},
     report::{Catalogue, Endpoint, Report},
-    safety::Rule,
+    sabotage::Sabotage,
+    seal::Hash,
     service::{Probe, Service},
     switch::{Intent, NameserverLine, Stamp, Switch},
     verdict::{Tally, Verdict},
 };
 
+pub use super::refusal::Refusal;
+
 /// How many ended switches of a service are kept with their evidence.
-const HISTORY: usize = 32;
+pub const HISTORY: usize = 32;
 /// How many endpoints a cluster takes, all services together.
 pub const ENDPOINTS_LIMIT: usize = 10_000;
 
@@ -185,64 +188,6 @@ pub enum Response {
     Begun(u64),
 }
 
-/// Why the state forbids a command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum Refusal {
-    /// No such service.
-    #[error("there is no service `{0}`")]
-    NoService(ServiceName),
-    /// No such region.
-    #[error("service `{service}` has no region `{region}`")]
-    NoRegion {
-        /// The service.
-        service: ServiceName,
-        /// The region asked for.
-        region: RegionName,
-    },
-    /// The epoch proposed or expected is not the one that follows.
-    #[error("the service's epoch is {current}, not {expected}: someone switched it meanwhile")]
-    Epoch {
-        /// What was expected.
-        expected: Epoch,
-        /// What it is.
-        current: Epoch,
-    },
-    /// Nothing to switch.
-    #[error("`{0}` is the active region already")]
-    AlreadyActive(RegionName),
-    /// A rule holds it.
-    #[error("rule `{rule}` holds it: {figure}")]
-    Rule {
-        /// Which one.
-        rule: Rule,
-        /// Its figure.
-        figure: String,
-    },
-    /// The switch in question is not open, or not that far.
-    #[error("epoch {0} is not open")]
-    NotOpen(Epoch),
-    /// A service must not change under an open switch.
-    #[error("the switch of epoch {0} is still open: wait until it is observed")]
-    SwitchOpen(Epoch),
-    /// The active region must stay in the file.
-    #[error("`{0}` is the active region and must stay in the service: switch away from it first")]
-    ActiveRegionRemoved(RegionName),
-    /// The service is adopted already, or not yet.
-    #[error("the record is adopted already")]
-    Adopted,
-    /// Too many endpoints.
-    #[error("the cluster would have {0} endpoints, {ENDPOINTS_LIMIT} are the most")]
-    TooManyEndpoints(usize),
-    /// No switch is open that could be aborted.
-    #[error("no switch is under way, epoch {0} is over: to move the service, start a switch")]
-    NothingToAbort(Epoch),
-    /// The open switch has no region to go back to.
-    #[error(
-        "epoch {0} does not leave a region that was active before, so nothing is there to go back to: start a switch"
-    )]
-    NothingToGoBackTo(Epoch),
-}
-
 /// Everything that the cluster agreed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -265,6 +210,9 @@ pub struct State {
     pub(super) next_endpoint: u32,
     /// The last epochs of services that were removed: an epoch is never given twice (invariant 1).
     pub(super) retired: BTreeMap<ServiceName, Epoch>,
+    /// The hashes of their last switches, so that their chains go on as well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) anchors: BTreeMap<ServiceName, Hash>,
     /// The wall stamp of the last command, kept while a service has maintenance windows; 0 while none has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wall: u64,
@@ -313,6 +261,12 @@ pub struct ServiceState {
     pub drift: Option<String>,
     /// Switches that ended, the oldest first.
     pub history: VecDeque<Switch>,
+    /// The hash of the last switch that was forgotten: what the first of `history` is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Hash>,
+    /// The service files that the switches rest on, by SHA-256.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<Hash, String>,
 }
 
 /// A verdict and the log time since which it stands.
@@ -383,7 +337,7 @@ impl ServiceState {
 
     pub(super) fn keep(&mut self, switch: Switch) {
         if self.history.len() == HISTORY {
-            self.history.pop_front();
+            self.forget_oldest();
         }
         self.history.push_back(switch);
     }
@@ -459,7 +413,10 @@ impl State {
     #[must_use]
     pub fn site_opinions(&self, service: &ServiceState, region: &RegionName) -> BTreeMap<&Site, Opinion> {
         let mut by_site: BTreeMap<&Site, Vec<Opinion>> = BTreeMap::new();
-        for (node, site) in &self.voters {
+        let reports = |node: &NodeId| self.current_view(*node).is_some();
+        // Whoever is silent stays in the electorate.
+        let counts = |node: &NodeId| !Sabotage::QuorumOfReachable.active() || reports(node);
+        for (node, site) in self.voters.iter().filter(|(node, _)| counts(node)) {
             by_site.entry(site).or_default().push(self.node_opinion(*node, service, region));
         }
         by_site.into_iter().map(|(site, opinions)| (site, Opinion::agreed(opinions))).collect()
@@ -473,7 +430,7 @@ impl State {
             return Opinion::Unknown;
         };
         Opinion::all_must_pass(region.probes.iter().zip(&service.endpoints[i]).map(|(probe, id)| {
-            let fresh = self.log_time <= view.logged.after(service.ttl(probe));
+            let fresh = self.log_time <= view.logged.after(service.ttl(probe)) || Sabotage::ExpiredOpinions.active();
             view.runs.get(id).filter(|_| fresh).map_or(Opinion::Unknown, |held| held.opinion)
         }))
     }
@@ -481,7 +438,8 @@ impl State {
     /// A node's view, if it counts at all: of this term and not blind.
     #[must_use]
     pub fn current_view(&self, node: NodeId) -> Option<&View> {
-        self.views.get(&node).filter(|view| view.term == self.position.term && view.blind.is_none())
+        let of_this_term = |view: &View| view.term == self.position.term || Sabotage::KeepOpinions.active();
+        self.views.get(&node).filter(|view| of_this_term(view) && view.blind.is_none())
     }
 
     /// The dependencies that any site's observations of a region call failing.

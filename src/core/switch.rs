@@ -18,6 +18,7 @@ use super::{
     opinion::Opinion,
     report::Outcome,
     safety::{Rule, RuleReading},
+    seal::Hash,
     verdict::Tally,
 };
 
@@ -187,6 +188,8 @@ impl Switch {
 }
 
 /// Everything that a switch rested on, and what the provider and the nameservers said.
+///
+/// It is sealed when the switch is over ([`super::seal`]): new fields are left out while they have nothing to say.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The index at which the service was applied as it then stood.
@@ -201,6 +204,25 @@ pub struct Evidence {
     pub receipts: BTreeMap<String, String>,
     /// What each nameserver answered.
     pub answers: Vec<NameserverLine>,
+    /// The SHA-256 of the service file as it then stood, with regions and policy.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file: Hash,
+    /// What each voter's controls said, and which peers it reached; nothing of one that was not heard in the term.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sight: BTreeMap<NodeId, SightEvidence>,
+}
+
+/// What was known of a node's own sight when a switch was authorised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SightEvidence {
+    /// Its site.
+    pub site: Site,
+    /// Why it called itself blind.
+    pub blind: Option<String>,
+    /// Its controls and what kept each from working; nothing for one that worked.
+    pub controls: Vec<(String, Option<String>)>,
+    /// Its peers, and whether it reached them.
+    pub peers: BTreeMap<NodeId, bool>,
 }
 
 /// What was held of one region when a switch was authorised.

@@ -14,6 +14,7 @@ mod hook;
 pub mod http;
 pub mod inspect;
 pub mod ovh;
+pub mod policy;
 pub mod powerdns;
 pub mod rfc2136;
 mod text;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     names::{ClusterId, ProviderName},
     record::{Fence, Record, RecordType, RecordValue, RrSet},
+    sabotage::Sabotage,
 };
 
 pub use inspect::{Finding, Grant};
@@ -123,31 +125,54 @@ pub struct Change {
 }
 
 impl Change {
+    /// What must still stand when the write is carried out. A provider that can have it checked does.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Reading> {
+        (!Sabotage::NoFence.active()).then_some(&self.expected)
+    }
+
+    /// Whether the condition holds where `found` stands: the record and its fence are exactly what was read.
+    #[must_use]
+    pub fn holds_at(&self, found: &Reading) -> bool {
+        self.condition().is_none_or(|expected| expected == found)
+    }
+
     /// The refusals that need no provider: every provider makes them before it sends anything, whoever calls it.
     ///
     /// # Errors
     /// [`ProviderError::Permanent`] for a change that would empty the record, does not fit it, or takes another cluster's
     /// record; [`ProviderError::Stale`] for one whose fence is older than the one read.
     pub fn check(&self) -> Result<(), ProviderError> {
+        self.check_values(|value| !matches!(value, RecordValue::Alias(_) | RecordValue::Member(_)))
+    }
+
+    /// The same for a provider that writes other values than those of plain DNS: `takes` says which.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_values(&self, takes: impl Fn(&RecordValue) -> bool) -> Result<(), ProviderError> {
         let Self { record, expected, rrset, fence } = self;
         let refuse = |message: String, hint: &str| Err(ProviderError::Permanent { message, hint: hint.to_owned() });
         let wrong = "report this as a bug: a validated service has no such values";
         if rrset.values.is_empty() || expected.rrset.as_ref().is_some_and(|old| old.values.is_empty()) {
             return refuse(format!("a change of {record} from or to no value was refused"), wrong);
         }
-        let fits = |value: &RecordValue| {
-            matches!(
-                (record.rtype, value),
-                (RecordType::A, RecordValue::A(_))
-                    | (RecordType::Aaaa, RecordValue::Aaaa(_))
-                    | (RecordType::Cname, RecordValue::Cname(_))
-            )
-        };
-        if !rrset.values.iter().all(fits) || (record.rtype == RecordType::Cname && rrset.values.len() != 1) {
+        let alone =
+            record.rtype == RecordType::Cname || rrset.values.iter().any(|v| matches!(v, RecordValue::Alias(_)));
+        if !rrset.values.iter().all(|value| value.fits(record.rtype)) || (alone && rrset.values.len() != 1) {
             return refuse(format!("{rrset} cannot stand at {record}"), wrong);
+        }
+        if let Some(value) = rrset.values.iter().find(|value| !takes(value)) {
+            return refuse(
+                format!("`{}` cannot write {value}", record.provider),
+                "an alias needs a provider of type route53, and a POOL one that switches pools",
+            );
         }
         if !record.name.is_in(&record.zone) {
             return refuse(format!("{record} does not lie in zone {}", record.zone), wrong);
+        }
+        if self.condition().is_none() {
+            return Ok(());
         }
         if let Some(owner) = expected.fence.foreign_to(&fence.cluster) {
             return refuse(
@@ -167,6 +192,17 @@ impl Change {
             FenceReading::Present(_) | FenceReading::Absent => Ok(()),
         }
     }
+}
+
+/// Refuses what a provider of plain DNS cannot hold.
+fn only_dns(record: &Record) -> Result<(), ProviderError> {
+    if record.rtype.is_in_dns() {
+        return Ok(());
+    }
+    Err(ProviderError::Permanent {
+        message: format!("{record} is no DNS record"),
+        hint: "give the record a type of DNS, or a provider that switches pools".to_owned(),
+    })
 }
 
 /// The beginning of a text that came from outside, fit for one line of a message.

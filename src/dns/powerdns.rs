@@ -150,6 +150,7 @@ impl PowerDns {
 
     /// The record and its fence as they stood in one moment: the fence is read before and after the record.
     async fn find(&self, record: &Record) -> Result<(Found, Found), ProviderError> {
+        super::only_dns(record)?;
         let (fence_name, rtype) = (record.fence_name(), record.rtype.to_string());
         let mut before = self.look_up(&record.zone, &fence_name, "TXT").await?;
         for _ in 0..READ_ROUNDS {
@@ -227,7 +228,7 @@ impl Provider for PowerDns {
         let record = &change.record;
         let (found, fence) = self.find(record).await?;
         let before = reading(record, &found, &fence)?;
-        if before != change.expected {
+        if !change.holds_at(&before) {
             return Err(ProviderError::Stale(format!("{record} is not what was read: {before}")));
         }
         let values = change.rrset.values.iter().map(|value| match value {
@@ -269,18 +270,24 @@ impl Provider for PowerDns {
     }
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {
-        let mut zones: Vec<_> = records.iter().map(|record| record.zone.to_string()).collect();
-        zones.sort();
-        zones.dedup();
-        vec![Grant {
-            place: "pdns.conf, if the API must be used".to_owned(),
-            text: format!(
-                "# An API key may do anything to any zone of the server. What confines a node to {} is the\n\
+        policy(records)
+    }
+}
+
+/// What its configuration needs, and why an API key is no least privilege.
+#[must_use]
+pub fn policy(records: &[Record]) -> Vec<Grant> {
+    let mut zones: Vec<_> = records.iter().map(|record| record.zone.to_string()).collect();
+    zones.sort();
+    zones.dedup();
+    vec![Grant {
+        place: "pdns.conf, if the API must be used".to_owned(),
+        text: format!(
+            "# An API key may do anything to any zone of the server. What confines a node to {} is the\n\
                  # type rfc2136 with TSIG-ALLOW-DNSUPDATE, whose grade is A as well.\n\
                  api=yes\nwebserver=yes\nwebserver-address=127.0.0.1\n\
                  webserver-allow-from=127.0.0.1        # TLS ends in a proxy on this machine\n",
-                zones.join(", ")
-            ),
-        }]
-    }
+            zones.join(", ")
+        ),
+    }]
 }

@@ -6,7 +6,7 @@ use super::Target;
 use crate::core::{
     audit::{self, Actor, MemberAct},
     names::{EndpointId, Epoch, LogTime, NodeId, ServiceName},
-    report::{Outcome, Report, Run},
+    report::{Outcome, Report, Run, Sight},
     state::{Action, Command, Freeze, Position, State},
     switch::{Cause, Intent},
 };
@@ -122,14 +122,14 @@ fn report(node: NodeId, seq: u64, outcome: Outcome) -> Report {
         reason: "timeout".to_owned(),
         dependencies: vec!["db".to_owned()],
     };
+    let sight = Sight { controls: vec![("peers".to_owned(), Some("timeout".to_owned()))], peers: [(2, false)].into() };
     Report {
         node,
         seq,
-        base: None,
-        blind: None,
         runs: (0..4).map(run).collect(),
         lost: vec![EndpointId(9)],
-        unchanged: 0,
+        sight: Some(sight),
+        ..Report::default()
     }
 }
 

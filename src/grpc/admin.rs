@@ -11,8 +11,9 @@ use super::{
     audit,
     auth::caller,
     cluster::{Cluster, ClusterError, Consistency, Member, Violation},
-    convert,
+    convert, drill,
     errors::{EPOCH, forbidden, invalid, invalid_field, status},
+    providers,
 };
 use crate::{
     core::{
@@ -181,6 +182,28 @@ impl AdminService for Admin {
         let service = optional_service(&request.into_inner().service)?;
         self.propose(by, Action::Unfreeze { service }).await?;
         Ok(Response::new(v1::UnfreezeResponse {}))
+    }
+
+    type DrillStream = drill::Messages<v1::DrillResponse>;
+
+    async fn drill(&self, request: Request<v1::DrillRequest>) -> Result<Response<Self::DrillStream>, Status> {
+        drill::drill(self.cluster.clone(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_providers(
+        &self,
+        _: Request<v1::ListProvidersRequest>,
+    ) -> Result<Response<v1::ListProvidersResponse>, Status> {
+        Ok(Response::new(providers::list(self.cluster.clone()).await))
+    }
+
+    type CheckProvidersStream = drill::Messages<v1::CheckProvidersResponse>;
+
+    async fn check_providers(
+        &self,
+        request: Request<v1::CheckProvidersRequest>,
+    ) -> Result<Response<Self::CheckProvidersStream>, Status> {
+        providers::check(self.cluster.clone(), request.into_inner()).map(Response::new)
     }
 
     async fn init_cluster(

@@ -38,16 +38,17 @@ pub fn access(path: &str) -> Option<Access> {
             "quorate.v1.VerdictService",
             "GetVerdict" | "ListVerdicts" | "WatchVerdicts" | "Explain" | "ListSwitches" | "GetEvidence",
         )
-        | ("quorate.v1.AdminService", "ListServices" | "ListMembers" | "ListAuditLog")
+        | ("quorate.v1.AdminService", "ListServices" | "ListMembers" | "ListAuditLog" | "ListProviders")
         | ("quorate.v1.HistoryService", "ExportHistory")
         | ("grpc.health.v1.Health", "Check" | "List" | "Watch")
         | (
             "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
             "ServerReflectionInfo",
         ) => Role::Viewer,
-        ("quorate.v1.AdminService", "Switch" | "AbortSwitch" | "Freeze" | "Unfreeze" | "TransferLeadership") => {
-            Role::Operator
-        }
+        (
+            "quorate.v1.AdminService",
+            "Switch" | "AbortSwitch" | "Freeze" | "Unfreeze" | "TransferLeadership" | "Drill" | "CheckProviders",
+        ) => Role::Operator,
         (
             "quorate.v1.AdminService",
             "ApplyService" | "RemoveService" | "InitCluster" | "AddMember" | "PromoteMember" | "RemoveMember"

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     core::{
@@ -12,6 +12,7 @@ use crate::{
         state::{Action, Position, Response, State},
     },
     history::Recorder,
+    inspect::{Inspection, NodeAnswer},
 };
 
 /// How old an answer may be.
@@ -162,6 +163,12 @@ pub trait Cluster: Send + Sync + 'static {
     /// # Errors
     /// What stands in the way, one line a record.
     async fn check_providers(&self, service: &Service) -> Result<(), Vec<String>>;
+
+    /// Has every member find something out without changing anything, and hands on each answer as it comes. Ends within
+    /// [`inspect::PATIENCE`](crate::inspect::PATIENCE), or when nobody listens any more.
+    async fn inspect(&self, inspection: Inspection, to: mpsc::Sender<NodeAnswer>) {
+        let _ = (inspection, to);
+    }
 
     /// What this node records, if it does.
     fn history(&self) -> Option<Arc<Recorder>> {

@@ -22,7 +22,7 @@ use crate::{
     view,
 };
 
-fn ms(span: std::time::Duration) -> u64 {
+pub fn ms(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -122,7 +122,7 @@ pub fn service_verdict(state: &State, service: &ServiceState) -> v1::ServiceVerd
     }
 }
 
-fn rule_outcome(of: RuleOutcome) -> v1::RuleOutcome {
+pub fn rule_outcome(of: RuleOutcome) -> v1::RuleOutcome {
     match of {
         RuleOutcome::Pass => v1::RuleOutcome::Pass,
         RuleOutcome::Fail => v1::RuleOutcome::Fail,

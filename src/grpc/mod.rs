@@ -13,10 +13,12 @@ mod audit;
 pub mod auth;
 pub mod cluster;
 mod convert;
+mod drill;
 pub mod errors;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 pub mod history;
+mod providers;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};

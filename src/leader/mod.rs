@@ -36,6 +36,7 @@ use crate::{
         names::{ClusterId, LogTime, NodeId, ServiceName},
         record::{Record, RrSet},
         report::Report,
+        sabotage::Sabotage,
         state::{Action, Command, Position, Response, State},
         switch::NameserverLine,
     },
@@ -137,11 +138,13 @@ impl<L: Log> Office<L> {
         cancel: CancellationToken,
     ) {
         // Everything that earlier terms committed is applied once this returns: the log time taken over is theirs.
+        let confirm =
+            async { Sabotage::NoReadIndex.active() || log.confirm().await.is_ok_and(|lease| lease.term == term) };
         let confirmed = tokio::select! {
-            confirmed = log.confirm() => confirmed,
+            confirmed = confirm => confirmed,
             () = cancel.cancelled() => return,
         };
-        if confirmed.is_ok_and(|lease| lease.term == term) {
+        if confirmed {
             let clock = LogClock { taken_over: log.with_state(|state| state.log_time), since: Instant::now() };
             let (reports, inbox) = mpsc::channel(REPORTS_WAITING);
             let office = Arc::new(Self { log, tools, term, clock, reports });
@@ -171,7 +174,7 @@ impl<L: Log> Office<L> {
     pub async fn commit(&self, action: Action) -> Result<(Position, Response), Deposed> {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let wall = u64::try_from(wall).unwrap_or(u64::MAX);
-        self.log.propose(self.term, Command { at: self.clock.now(), wall, action }).await
+        self.log.propose(self.term, Command::stamped(self.clock.now(), wall, action)).await
     }
 
     /// Hands in a report; answers once it is committed.

@@ -172,7 +172,7 @@ impl Provider for TestProvider {
             return Err(ProviderError::Indeterminate("never sent".into()));
         }
         let mut stands = self.stands.lock().unwrap();
-        if *stands != change.expected {
+        if !change.holds_at(&stands) {
             return Err(ProviderError::Stale("it is not as read".into()));
         }
         *stands = Reading { rrset: Some(change.rrset.clone()), fence: FenceReading::Present(change.fence.clone()) };

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::warn;
 
 use super::{Node, peers::Unreached};
@@ -11,12 +14,14 @@ use crate::{
     core::{
         explain::words,
         names::NodeId,
+        sabotage::Sabotage,
         service::Service,
         state::{Action, Position, Response, State},
     },
     dns::Grade,
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
     history::Recorder,
+    inspect::{Inspection, NodeAnswer},
     raft::{self, InitError, MemberChange, MemberError},
 };
 
@@ -29,7 +34,7 @@ const PROVIDER_CHECK: Duration = Duration::from_secs(15);
 impl Cluster for Node {
     async fn catch_up(&self, consistency: Consistency) -> Result<(), ClusterError> {
         self.initialised()?;
-        if consistency == Consistency::Stale {
+        if consistency == Consistency::Stale || Sabotage::StaleReads.active() {
             return Ok(());
         }
         let index = self.read_index().await.map_err(|why| self.unavailable(why))?;
@@ -92,6 +97,10 @@ impl Cluster for Node {
         });
         let problems: Vec<_> = futures::future::join_all(checks).await.into_iter().flatten().collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    async fn inspect(&self, inspection: Inspection, to: mpsc::Sender<NodeAnswer>) {
+        self.inspect_everywhere(inspection, to).await;
     }
 
     fn history(&self) -> Option<Arc<Recorder>> {

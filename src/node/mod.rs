@@ -8,16 +8,25 @@
 //! Nothing here decides: who leads is a hint that starts and ends offices, and an office's every step is checked by the log.
 
 mod cluster;
+mod inspection;
 mod log;
 mod peers;
 mod reporter;
 
-use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -38,10 +47,11 @@ use crate::{
         Providers,
         authoritative::{Answer, Authoritative},
         config::{BuildError, build},
+        inspect::read_only,
     },
     grpc,
     history::Recorder,
-    http,
+    http, inspect,
     leader::{Nameservers, Office, Tools},
     metrics::{self, Front},
     probe::{self, Phase, Prober, controls::Control},
@@ -53,6 +63,8 @@ use crate::{
 const SNAPSHOT_EVERY: u64 = 10_000;
 /// How long the nameservers may take to answer a switch before the laggards are reported.
 const SETTLE_WITHIN: Duration = Duration::from_secs(30);
+/// How many inspections a node makes at a time; more wait.
+const INSPECTIONS: usize = 2;
 
 /// Why a node does not run, or ran no further.
 #[derive(Debug, thiserror::Error)]
@@ -107,9 +119,14 @@ pub struct Node {
     providers: Providers,
     desk: watch::Receiver<Option<Arc<Office<Raft>>>>,
     heard: watch::Sender<Option<Instant>>,
+    /// Which peers take a connection.
+    peers_seen: watch::Receiver<BTreeMap<NodeId, bool>>,
     /// How long an answer from the leader is waited for.
     patience: Duration,
     history: Option<Arc<Recorder>>,
+    eyes: inspect::Tools,
+    /// Inspections ask providers, who limit how often they are asked: a few at a time.
+    inspections: Semaphore,
 }
 
 /// Runs a node until `shutdown` resolves or something fails that it cannot go on without.
@@ -143,7 +160,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 
     let mut tasks = JoinSet::new();
     let (peers_work, peers_control) = watch::channel(true);
-    tasks.spawn(Node::watch_peers(raft.clone(), peers_work));
+    let (peers, peers_seen) = watch::channel(BTreeMap::new());
+    tasks.spawn(Node::watch_peers(raft.clone(), peers_work, peers));
     let (catalogue, catalogue_seen) = watch::channel(Arc::new(Catalogue::default()));
     let (phase, phase_seen) = watch::channel(Phase { rank: 0, sites: 1 });
     let options = probe::Options {
@@ -152,19 +170,29 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         roots: probe::public_roots(),
     };
     let (desk, desk_seen) = watch::channel(None);
+    let nameservers: Arc<dyn Nameservers> = Arc::new(Witness(dns.authoritative));
     let node = Arc::new(Node {
         prober: probe::start(options, catalogue_seen, phase_seen),
         providers: dns.providers.clone(),
         desk: desk_seen,
         heard: watch::channel(None).0,
+        peers_seen,
         patience: timing.election_max,
         history: history.clone(),
+        eyes: inspect::Tools {
+            node: config.node.id,
+            cluster: config.node.cluster.clone(),
+            providers: read_only(&dns.providers),
+            nameservers: nameservers.clone(),
+            prober: probe::check::Client::new(probe::public_roots()),
+        },
+        inspections: Semaphore::new(INSPECTIONS),
         raft: raft.clone(),
     });
     let tools = Tools {
         cluster: config.node.cluster.clone(),
         providers: dns.providers,
-        nameservers: Arc::new(Witness(dns.authoritative)),
+        nameservers,
         settle_within: SETTLE_WITHIN,
     };
     tasks.spawn(follow(node.clone(), config.node.id, catalogue, phase));

@@ -1,8 +1,9 @@
 //! What this node does for its peers while it leads, and asks of them while it does not.
 
-use std::{error::Error, iter::successors, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, iter::successors, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tonic::{Code, ConnectError, Status};
 
@@ -104,15 +105,21 @@ impl Node {
     }
 
     /// Tries the way to each peer: the node's own control of whether it is cut off. True while at least half of the peers
-    /// (all, of one) take a connection.
-    pub(super) async fn watch_peers(raft: Raft, works: watch::Sender<bool>) {
+    /// (all, of one) take a connection; which ones is told too, for the evidence.
+    pub(super) async fn watch_peers(
+        raft: Raft,
+        works: watch::Sender<bool>,
+        reached: watch::Sender<BTreeMap<NodeId, bool>>,
+    ) {
         loop {
             let peers: Vec<_> = raft.status().members.into_iter().filter(|member| member.id != raft.id()).collect();
             let tried = peers.iter().map(|peer| async {
-                timeout(PEER_CONTROL_INTERVAL, TcpStream::connect(&peer.member.address)).await.is_ok_and(|c| c.is_ok())
+                let tried = timeout(PEER_CONTROL_INTERVAL, TcpStream::connect(&peer.member.address)).await;
+                (peer.id, tried.is_ok_and(|connected| connected.is_ok()))
             });
-            let reached = futures::future::join_all(tried).await.into_iter().filter(|reached| *reached).count();
-            let enough = reached * 2 >= peers.len();
+            let seen: BTreeMap<_, _> = futures::future::join_all(tried).await.into_iter().collect();
+            let enough = seen.values().filter(|reached| **reached).count() * 2 >= peers.len();
+            reached.send_if_modified(|reached| std::mem::replace(reached, seen.clone()) != seen);
             works.send_if_modified(|works| std::mem::replace(works, enough) != enough);
             tokio::time::sleep(PEER_CONTROL_INTERVAL).await;
         }
@@ -136,6 +143,11 @@ impl PeerHandler for Node {
     async fn change_members(&self, from: NodeId, change: MemberChange) -> Result<(), MemberError> {
         tracing::info!(from, ?change, "a change of the membership through a peer");
         self.raft.change(change).await
+    }
+
+    async fn inspect(&self, from: NodeId, inspection: Bytes) -> Result<Bytes, Status> {
+        tracing::debug!(from, "an inspection for a peer");
+        self.look_for_peer(inspection).await
     }
 
     async fn read_index(&self, _: NodeId) -> Result<Position, Status> {

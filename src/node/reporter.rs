@@ -21,13 +21,18 @@ impl Node {
                 _ = tick.tick() => {}
                 () = self.prober.news() => {}
             }
+            let peers = self.peers_seen.borrow().clone();
+            self.prober.ledger().set_peers(&peers);
             let report = self.prober.ledger().next_report(Instant::now().into_std(), false);
             let seq = report.seq;
             // An answer that takes longer than an election would is as good as none.
             let answer = timeout(self.patience, self.hand_in(report)).await;
             let reached = matches!(answer, Ok(Ok(_)));
             match answer {
-                Ok(Ok(ReportReply { needs_full: None })) => self.prober.ledger().acked(seq),
+                Ok(Ok(ReportReply { needs_full: None })) => {
+                    debug!(seq, "the leader took the report");
+                    self.prober.ledger().acked(seq);
+                }
                 Ok(Ok(ReportReply { needs_full: Some(last) })) => self.prober.ledger().refused(seq, last),
                 Ok(Err(why)) => debug!(seq, %why, "the report reached no leader"),
                 Err(_) => debug!(seq, "the report was not answered in time"),

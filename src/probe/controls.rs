@@ -58,13 +58,17 @@ impl Control {
 /// One result of one control: its place in the list, and why it failed.
 type Seen = (usize, Result<(), String>);
 
-/// Runs every control for as long as it is polled, and calls `change` with `None` when the node sees, and with the reason
-/// when it becomes blind or that reason changes. It is blind to begin with; that is not said again.
-pub(super) async fn watch_controls(
-    client: Arc<Client>,
-    controls: Vec<Control>,
-    mut change: impl FnMut(Option<String>, Instant),
-) {
+/// What is told when something changed.
+pub(super) enum Told {
+    /// `None` when the node sees, the reason when it becomes blind or that reason changes. It is blind to begin with; that is
+    /// not said again.
+    Blind(Option<String>, Instant),
+    /// What each control says.
+    Controls(Vec<(String, Option<String>)>),
+}
+
+/// Runs every control for as long as it is polled, and calls `change` with what is news.
+pub(super) async fn watch_controls(client: Arc<Client>, controls: Vec<Control>, mut change: impl FnMut(Told)) {
     let mut sight = Sight::new(controls.iter().map(|control| control.name().to_owned()).collect());
     let (sender, mut results) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
@@ -72,14 +76,18 @@ pub(super) async fn watch_controls(
         tasks.spawn(run_control(Arc::clone(&client), control, index, sender.clone()));
     }
     drop(sender);
-    let mut before = sight.blind();
+    let mut before = (sight.blind(), vec![]);
     while let Some((index, result)) = results.recv().await {
         sight.see(index, result);
-        let blind = sight.blind();
-        if blind != before {
-            change(blind.clone(), Instant::now());
-            before = blind;
+        let now = (sight.blind(), sight.lines());
+        // First what it rests on, so that the report of a blindness carries it.
+        if now.1 != before.1 {
+            change(Told::Controls(now.1.clone()));
         }
+        if now.0 != before.0 {
+            change(Told::Blind(now.0.clone(), Instant::now()));
+        }
+        before = now;
     }
     // Only without any controls do the results end.
     std::future::pending::<()>().await;
@@ -156,6 +164,15 @@ impl Sight {
         } else if lacking <= half {
             (self.sees, self.rise) = (true, RISE);
         }
+    }
+
+    /// Each control and what keeps it from working.
+    fn lines(&self) -> Vec<(String, Option<String>)> {
+        let why = |last: &Option<Result<(), String>>| match last {
+            None => Some("has not answered yet".to_owned()),
+            Some(result) => result.as_ref().err().cloned(),
+        };
+        self.controls.iter().map(|control| (control.name.clone(), why(&control.last))).collect()
     }
 
     /// Why the node is blind, in words that stay the same while the same controls fail.

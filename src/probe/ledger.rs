@@ -18,7 +18,7 @@ use std::{
 
 use crate::core::{
     names::{EndpointId, NodeId},
-    report::{Endpoint, Observation, Outcome, Report, Run},
+    report::{self, Endpoint, Observation, Outcome, Report, Run, SIGHT_LIMIT, Sight},
 };
 
 /// How many ended runs of one endpoint are remembered until a report that tells them is acknowledged. Older ones are
@@ -39,6 +39,10 @@ pub struct Ledger {
     base: Option<u64>,
     in_flight: Option<InFlight>,
     urgent: bool,
+    /// What the controls say, and which peers are reached.
+    sight: Sight,
+    /// What of that the state holds.
+    told_sight: Option<Sight>,
 }
 
 /// What becomes true of the tracks once the report is acknowledged.
@@ -48,6 +52,7 @@ struct InFlight {
     /// Tracks named in the report; a full report also un-tells every other.
     told: Vec<(EndpointId, Option<Told>)>,
     full: bool,
+    sight: Option<Sight>,
 }
 
 /// How far the state was told of a run.
@@ -100,6 +105,8 @@ impl Ledger {
             base: None,
             in_flight: None,
             urgent: false,
+            sight: Sight::default(),
+            told_sight: None,
         }
     }
 
@@ -137,6 +144,17 @@ impl Ledger {
             self.urgent = true;
         }
         self.blind = blind;
+    }
+
+    /// What each control says by now. It travels with the next report, if it is news.
+    pub fn set_controls(&mut self, controls: Vec<(String, Option<String>)>) {
+        let cut = |(name, why): (String, Option<String>)| (report::cut(&name), why.map(|why| report::cut(&why)));
+        self.sight.controls = controls.into_iter().take(SIGHT_LIMIT).map(cut).collect();
+    }
+
+    /// Which peers are reached by now. It travels with the next report, if it is news.
+    pub fn set_peers(&mut self, peers: &BTreeMap<NodeId, bool>) {
+        self.sight.peers = peers.iter().take(SIGHT_LIMIT).map(|(peer, reached)| (*peer, *reached)).collect();
     }
 
     /// Why the node calls itself blind.
@@ -197,8 +215,10 @@ impl Ledger {
                 Some(_) => unchanged += 1,
             }
         }
-        self.in_flight = Some(InFlight { seq: self.seq, told, full });
-        Report { node: self.node, seq: self.seq, base, blind: self.blind.clone(), runs, lost, unchanged }
+        // A steady state does not tell it again: it costs as much as a few runs.
+        let sight = Some(&self.sight).filter(|sight| full || self.told_sight.as_ref() != Some(sight)).cloned();
+        self.in_flight = Some(InFlight { seq: self.seq, told, full, sight: sight.clone() });
+        Report { node: self.node, seq: self.seq, base, blind: self.blind.clone(), runs, lost, unchanged, sight }
     }
 
     /// The state accepted report `seq`. An answer to any but the one in flight is ignored.
@@ -212,6 +232,9 @@ impl Ledger {
             if let Some(track) = self.tracks.get_mut(&id) {
                 track.accepted(told);
             }
+        }
+        if report.sight.is_some() {
+            self.told_sight = report.sight;
         }
         self.base = Some(seq);
     }

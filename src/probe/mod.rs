@@ -87,7 +87,10 @@ pub fn start(options: Options, catalogue: watch::Receiver<Arc<Catalogue>>, phase
         // Blind from the first instant on, not from when the controls' task first runs.
         shared.set_blind(Some("the controls have not answered yet".to_owned()), Instant::now());
         let seen = Arc::clone(&shared);
-        let change = move |blind, now| seen.set_blind(blind, now);
+        let change = move |told| match told {
+            controls::Told::Blind(blind, now) => seen.set_blind(blind, now),
+            controls::Told::Controls(lines) => seen.change(|ledger| ledger.set_controls(lines)),
+        };
         tasks.push(tokio::spawn(controls::watch_controls(Arc::clone(&client), controls, change)));
     }
     tasks.push(tokio::spawn(schedule::run(Arc::clone(&shared), client, catalogue, phase)));

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tonic::{
     Request, Status,
     transport::{Channel, Endpoint},
@@ -111,6 +112,19 @@ impl Peers {
         let mut client = self.client(to, member)?;
         let answer = within(deadline, client.read_index(Request::new(pb::ReadIndexRequest {}))).await?;
         Ok(Position { term: answer.term, index: answer.index })
+    }
+
+    /// Has a node find something out; question and answer are CBOR.
+    pub async fn inspect(
+        &self,
+        to: NodeId,
+        member: &Member,
+        inspection: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, Status> {
+        let mut client = self.client(to, member)?;
+        let request = pb::InspectRequest { inspection };
+        Ok(within(deadline, client.inspect(Request::new(request))).await?.inspected)
     }
 
     /// A client on the kept connection.

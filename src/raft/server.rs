@@ -43,6 +43,11 @@ pub trait PeerHandler: Send + Sync + 'static {
     async fn change_members(&self, from: NodeId, change: MemberChange) -> Result<(), MemberError>;
     /// The read index, confirmed by a quorum.
     async fn read_index(&self, from: NodeId) -> Result<Position, Status>;
+    /// What this node finds out for another without changing anything; question and answer are CBOR.
+    async fn inspect(&self, from: NodeId, inspection: Bytes) -> Result<Bytes, Status> {
+        let _ = (from, inspection);
+        Err(Status::unimplemented("this node inspects nothing"))
+    }
 }
 
 /// The service itself.
@@ -217,6 +222,12 @@ impl<H: PeerHandler> PeerService for PeerServer<H> {
         let caller = self.member(&request)?;
         let at = self.handler.read_index(caller).await?;
         Ok(Response::new(pb::ReadIndexResponse { index: at.index, term: at.term }))
+    }
+
+    async fn inspect(&self, request: Request<pb::InspectRequest>) -> Result<Response<pb::InspectResponse>, Status> {
+        let caller = self.member(&request)?;
+        let inspected = self.handler.inspect(caller, request.into_inner().inspection).await?;
+        Ok(Response::new(pb::InspectResponse { inspected }))
     }
 }
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use quorate::{
     core::{
         names::{LogTime, NodeId, ServiceName},
-        report::{Outcome, Report, Run},
+        report::{Outcome, Report, Run, Sight},
         service::Service,
         state::{Action, Command, Position, Response, State},
         switch::{Cause, Intent, NameserverLine},
@@ -24,10 +24,14 @@ use quorate::{
         self, Cluster, ClusterError, Consistency, ReadInfo,
         cluster::{Member, MemberStatus, Membership},
     },
+    inspect::{Inspection, NodeAnswer},
     pki,
     tls::{Identity, PeerTls, Role},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 pub const SITES: [&str; 3] = ["oslo", "paris", "rome"];
@@ -46,6 +50,8 @@ pub struct Fake {
     pub hangs: AtomicBool,
     pub providers: Mutex<Vec<String>>,
     pub now: Mutex<u64>,
+    /// What the nodes find out when they are asked to look.
+    pub answers: Mutex<Vec<NodeAnswer>>,
 }
 
 impl Fake {
@@ -68,6 +74,7 @@ impl Fake {
             hangs: AtomicBool::default(),
             providers: Mutex::default(),
             now: Mutex::new(1_000),
+            answers: Mutex::default(),
         })
     }
 
@@ -99,7 +106,7 @@ impl Fake {
                 Run { endpoint: *endpoint, outcome, number, count: 3, before: None, reason, dependencies: vec![] }
             };
             let runs = endpoints.iter().map(run).collect();
-            let report = Report { node, seq, base: None, blind: None, runs, lost: vec![], unchanged: 0 };
+            let report = Report { node, seq, runs, sight: Some(sight(node)), ..Report::default() };
             self.apply(Action::Reports(vec![report]));
         }
     }
@@ -168,6 +175,13 @@ impl Cluster for Fake {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    async fn inspect(&self, _: Inspection, to: mpsc::Sender<NodeAnswer>) {
+        let answers = self.answers.lock().unwrap().clone();
+        for answer in answers {
+            to.send(answer).await.unwrap();
+        }
+    }
+
     fn membership(&self) -> Membership {
         let members = self.members.lock().unwrap();
         let status = |member: &Member| MemberStatus {
@@ -220,6 +234,11 @@ impl Cluster for Fake {
     async fn transfer_leadership(&self, _: NodeId) -> Result<(), ClusterError> {
         self.failing()
     }
+}
+
+fn sight(node: NodeId) -> Sight {
+    let controls = vec![("dns 192.0.2.53:53".to_owned(), None), ("peers".to_owned(), None)];
+    Sight { controls, peers: (1..=3).filter(|peer| *peer != node).map(|peer| (peer, true)).collect() }
 }
 
 /// Certificates of one cluster, in a directory of their own.

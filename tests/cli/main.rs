@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod commands;
+mod drill;
 mod fake;
 mod tables;
 mod watch;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Sends these lines to `nsupdate`, signed with the key that the nodes have: a colleague's hand.
-fn nsupdate(server: &DnsServer, lines: &str) {
+pub fn nsupdate(server: &DnsServer, lines: &str) {
     let mut child = Command::new("nsupdate")
         .args(["-y", &format!("hmac-sha256:{KEY_NAME}:{SECRET}")])
         .stdin(Stdio::piped())

@@ -20,6 +20,7 @@ mod aborted;
 mod audit;
 mod clients;
 mod delayed;
+mod drill;
 mod failover;
 mod freeze;
 mod input;

@@ -196,7 +196,7 @@ pub fn forward(to: SocketAddr, call: &Call) -> Reply {
     let mut request =
         format!("{} {}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n", call.method, call.path);
     for (name, value) in call.headers.iter().filter(|(name, _)| *name != "host" && *name != "connection") {
-        request += &format!("{name}: {}\r\n", value.to_str().expect("text"));
+        request.extend([name.as_str(), ": ", value.to_str().expect("text"), "\r\n"]);
     }
     stream.write_all(format!("{request}\r\n").as_bytes()).expect("the head");
     stream.write_all(&call.body).expect("the body");

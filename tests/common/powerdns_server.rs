@@ -1,4 +1,4 @@
-//! Debian's `PowerDNS` with an SQLite database, unprivileged on loopback, killed on drop: HTTP API, DNS, and signed updates.
+//! Debian's `PowerDNS` with a database in a file, unprivileged on loopback, killed on drop: HTTP API, DNS, and signed updates.
 #![allow(dead_code)]
 
 use std::{
@@ -110,25 +110,24 @@ fn sqlite(dir: &Path, sql: &str) -> String {
 }
 
 fn spawn(dir: &Path, port: u16, api: u16, zone: &str, records: &[(&str, &str, u32, &str)]) -> Child {
-    let mut sql = fs::read_to_string(SCHEMA).expect("the schema");
-    sql += &format!("INSERT INTO domains (id, name, type) VALUES (1, '{zone}', 'NATIVE');\n");
+    let schema = fs::read_to_string(SCHEMA).expect("the schema");
+    let mut lines = vec![format!("INSERT INTO domains (id, name, type) VALUES (1, '{zone}', 'NATIVE');\n")];
     let soa = format!("ns1.{zone} hostmaster.{zone} 1 3600 900 604800 300");
     let ns = format!("ns1.{zone}");
     for (name, rtype, ttl, content) in
         [(zone, "SOA", 300, soa.as_str()), (zone, "NS", 300, ns.as_str())].iter().chain(records)
     {
-        sql += &format!(
-            "INSERT INTO records (domain_id, name, type, ttl, content, prio, auth) VALUES (1, '{name}', '{rtype}', {ttl}, '{content}', 0, 1);\n"
+        lines.push(format!(
+            "INSERT INTO records (domain_id, name, type, ttl, content, prio, auth) VALUES (1, '{name}', '{rtype}', {ttl}, '{content}', 0, 1));\n"
         );
     }
-    sql +=
-        &format!("INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{KEY_NAME}', 'hmac-sha256', '{SECRET}');\n");
+    lines.push(format!("INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{KEY_NAME}', 'hmac-sha256', '{SECRET}'));\n");
     for (kind, content) in
         [("ALLOW-DNSUPDATE-FROM", "127.0.0.1/32"), ("TSIG-ALLOW-DNSUPDATE", KEY_NAME), ("SOA-EDIT-API", "DEFAULT")]
     {
-        sql += &format!("INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, '{kind}', '{content}');\n");
+        lines.push(format!("INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, '{kind}', '{content}'));\n");
     }
-    sqlite(dir, &sql);
+    sqlite(dir, &(schema + &lines.concat()));
     let conf = format!(
         "launch=gsqlite3\ngsqlite3-database={0}/db\nlocal-address=127.0.0.1\nlocal-port={port}\n\
          webserver=yes\nwebserver-address=127.0.0.1\nwebserver-port={api}\napi=yes\napi-key={API_KEY}\n\

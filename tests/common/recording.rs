@@ -210,7 +210,7 @@ impl World {
         }
         let base = (!full).then_some(seq);
         self.seqs.insert(node, (seq + 1, self.term));
-        let report = Report { node, seq: seq + 1, base, blind: None, runs, lost: vec![], unchanged };
+        let report = Report { node, seq: seq + 1, base, runs, unchanged, ..Report::default() };
         let taken = self.apply(Action::Reports(vec![report]));
         assert_eq!(taken, Response::Reports { needs_full: vec![] });
     }

@@ -57,6 +57,28 @@ impl Node {
     }
 }
 
+#[test]
+fn what_the_controls_say_travels_once_and_with_every_full_report() {
+    let mut node = Node::new(1);
+    let lines = |why: Option<&str>| vec![("peers".to_owned(), None), ("dns".to_owned(), why.map(str::to_owned))];
+    node.ledger.set_controls(lines(None));
+    node.ledger.set_peers(&[(2, true)].into());
+    let told = node.tell().sight.expect("the first report is full");
+    assert_eq!((told.controls, told.peers), (lines(None), [(2, true)].into()));
+    assert_eq!(node.tell().sight, None, "a steady state does not tell it again");
+    node.ledger.set_controls(lines(Some("timeout")));
+    assert_eq!(node.report().sight.map(|of| of.controls), Some(lines(Some("timeout"))));
+    // Nobody answered: it is told again, for the next report is full.
+    assert!(node.tell().sight.is_some());
+    assert_eq!(node.tell().sight, None);
+    node.ledger.set_peers(&[(2, false)].into());
+    assert_eq!(node.tell().sight.map(|of| of.peers), Some([(2, false)].into()));
+    // However many there are and however long they are, a report stays small.
+    node.ledger.set_controls(vec![("x".repeat(5_000), Some("y\n".repeat(5_000))); 5_000]);
+    let told = node.tell().sight.expect("it is news").controls;
+    assert_eq!((told.len(), told[0].0.len(), told[0].1.as_ref().map(String::len)), (64, 160, Some(160)));
+}
+
 /// `0:P3` endpoint 0's run of three passes; `<2` the run before ended with two.
 fn words(report: &Report) -> String {
     let mut words = vec![if report.base.is_some() { "delta" } else { "full" }.to_owned()];

@@ -141,8 +141,7 @@ async fn nodes_report_propose_and_read_through_the_leader() {
     let (leader, _) = cluster.leader(&ALL).await;
     let other = ALL.into_iter().find(|id| *id != leader).unwrap();
     let (raft, member) = (&cluster.nodes[&other].raft, cluster.member(leader));
-    let report =
-        |node| Report { node, seq: 9, base: None, blind: None, runs: Vec::new(), lost: Vec::new(), unchanged: 0 };
+    let report = |node| Report { node, seq: 9, ..Report::default() };
     let answer = raft.peers().report(leader, &member, &report(other), LIMIT).await.unwrap();
     assert_eq!((answer.needs_full, answer.last_seq), (false, 9));
     assert_eq!(*cluster.nodes[&leader].handler.reports.lock().unwrap(), [report(other)]);

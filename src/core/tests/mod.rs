@@ -4,6 +4,7 @@ mod audit;
 mod chaos;
 mod earliest;
 mod scenarios;
+mod seal;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -130,7 +131,7 @@ impl Cluster {
         let seq = self.seqs.get(&node).map_or(1, |seq| seq + 1);
         self.seqs.insert(node, seq);
         self.terms.insert(node, self.term);
-        Report { node, seq, base, blind, runs, lost: vec![], unchanged }
+        Report { node, seq, base, blind, runs, unchanged, ..Report::default() }
     }
 
     /// Everybody who reported in this term says in one entry that all goes on.

@@ -42,6 +42,7 @@ use crate::{
 };
 use client::{CallError, Client};
 use entry::{Batch, Entry};
+pub use rights::policy;
 
 /// How many records of one name and type are looked at: more than any RRset that fails over has.
 const ENTRIES_LIMIT: usize = 100;
@@ -148,6 +149,7 @@ impl Cloudflare {
     }
 
     async fn find(&self, record: &Record) -> Result<Found, ProviderError> {
+        super::only_dns(record)?;
         let zone = self.zone_id(&record.zone).await?;
         let (rtype, fence) = (record.rtype.to_string(), record.fence_name());
         let both = join(self.entries(&zone, &record.name, &rtype), self.entries(&zone, &fence, "TXT"));
@@ -189,7 +191,7 @@ impl Provider for Cloudflare {
         let record = &change.record;
         let wanted = self.published(&change.rrset);
         let before = self.find(record).await?;
-        if before.reading != change.expected {
+        if !change.holds_at(&before.reading) {
             return Err(ProviderError::Stale(format!("{record} is not what was read: {}", before.reading)));
         }
         let batch = Batch::new(record, &before.entries, &before.fence_entries, &wanted, &change.fence);
@@ -218,6 +220,6 @@ impl Provider for Cloudflare {
     }
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {
-        rights::policy(records)
+        policy(records)
     }
 }

@@ -86,12 +86,13 @@ fn known(token: &Token) -> Finding {
 }
 
 /// What to choose in the dashboard.
-pub(super) fn policy(records: &[Record]) -> Vec<Grant> {
+#[must_use]
+pub fn policy(records: &[Record]) -> Vec<Grant> {
     let mut zones: Vec<&DomainName> = records.iter().map(|record| &record.zone).collect();
     zones.sort();
     zones.dedup();
-    let resources: String =
-        zones.iter().map(|zone| format!("                Include / Specific zone / {zone}\n")).collect();
+    let lines = zones.iter().map(|zone| format!("                Include / Specific zone / {zone}\n"));
+    let resources = lines.collect::<Vec<_>>().concat();
     vec![Grant {
         place: "Cloudflare: dashboard, My Profile, API Tokens, Create Custom Token".to_owned(),
         text: format!(

@@ -70,11 +70,8 @@ fn reports(size: usize) -> Vec<crate::core::report::Report> {
     let one = |n: usize| crate::core::report::Report {
         node: 1,
         seq: n as u64,
-        base: None,
         blind: Some("x".repeat(90)),
-        runs: Vec::new(),
-        lost: Vec::new(),
-        unchanged: 0,
+        ..Default::default()
     };
     (0..size / 100).map(one).collect()
 }
