@@ -118,14 +118,18 @@ fn spawn(dir: &Path, port: u16, api: u16, zone: &str, records: &[(&str, &str, u3
         [(zone, "SOA", 300, soa.as_str()), (zone, "NS", 300, ns.as_str())].iter().chain(records)
     {
         lines.push(format!(
-            "INSERT INTO records (domain_id, name, type, ttl, content, prio, auth) VALUES (1, '{name}', '{rtype}', {ttl}, '{content}', 0, 1));\n"
-        );
+            "INSERT INTO records (domain_id, name, type, ttl, content, prio, auth) VALUES (1, '{name}', '{rtype}', {ttl}, '{content}', 0, 1);\n"
+        ));
     }
-    lines.push(format!("INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{KEY_NAME}', 'hmac-sha256', '{SECRET}'));\n");
+    lines.push(format!(
+        "INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{KEY_NAME}', 'hmac-sha256', '{SECRET}');\n"
+    ));
     for (kind, content) in
         [("ALLOW-DNSUPDATE-FROM", "127.0.0.1/32"), ("TSIG-ALLOW-DNSUPDATE", KEY_NAME), ("SOA-EDIT-API", "DEFAULT")]
     {
-        lines.push(format!("INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, '{kind}', '{content}'));\n");
+        lines.push(format!(
+            "INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, '{kind}', '{content}');\n"
+        ));
     }
     sqlite(dir, &(schema + &lines.concat()));
     let conf = format!(
