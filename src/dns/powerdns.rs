@@ -5,7 +5,8 @@
 //! (`dnsupdate=yes`), the type `rfc2136` has grade A with the same server and is the better choice.
 //!
 //! Shapes are those of the documentation of the authoritative server's API (`/api/v1/servers/{server}/zones/{zone}`), and were
-//! seen at version 4.7. Values that are disabled are nobody's answer; they are kept.
+//! seen at version 4.7. Values that are disabled are nobody's answer: a reading by name does not show them, and whoever
+//! replaces the RRset removes them.
 //!
 //! What this never does: send a `PATCH` twice.
 
@@ -94,7 +95,6 @@ struct WireValue {
 struct Found {
     ttl: u32,
     values: Vec<String>,
-    disabled: Vec<String>,
 }
 
 impl PowerDns {
@@ -141,11 +141,8 @@ impl PowerDns {
         let at =
             |set: &WireSet| set.name.trim_end_matches('.').eq_ignore_ascii_case(name.as_str()) && set.rtype == rtype;
         let Some(set) = zone.rrsets.into_iter().find(at) else { return Ok(Found::default()) };
-        let of = |disabled: bool| {
-            let values = set.records.iter().filter(move |value| value.disabled == disabled);
-            values.map(|value| value.content.clone()).collect()
-        };
-        Ok(Found { ttl: set.ttl, values: of(false), disabled: of(true) })
+        let values = set.records.into_iter().filter(|value| !value.disabled).map(|value| value.content).collect();
+        Ok(Found { ttl: set.ttl, values })
     }
 
     /// The record and its fence as they stood in one moment: the fence is read before and after the record.
@@ -197,10 +194,8 @@ fn reading(record: &Record, found: &Found, fence: &Found) -> Result<Reading, Pro
 }
 
 /// One RRset of a `PATCH`. Comments that stand beside it stay, because none are named.
-fn replace(name: &DomainName, rtype: &str, ttl: u32, values: Vec<String>, disabled: &[String]) -> Value {
-    let shown = values.into_iter().map(|content| json!({ "content": content, "disabled": false }));
-    let hidden = disabled.iter().map(|content| json!({ "content": content, "disabled": true }));
-    let records: Vec<_> = shown.chain(hidden).collect();
+fn replace(name: &DomainName, rtype: &str, ttl: u32, values: Vec<String>) -> Value {
+    let records: Vec<_> = values.into_iter().map(|content| json!({ "content": content, "disabled": false })).collect();
     json!({ "name": format!("{name}."), "type": rtype, "ttl": ttl, "changetype": "REPLACE", "records": records })
 }
 
@@ -237,8 +232,8 @@ impl Provider for PowerDns {
         });
         let ttl = change.rrset.ttl;
         let body = json!({ "rrsets": [
-            replace(&record.name, &record.rtype.to_string(), ttl, values.collect(), &found.disabled),
-            replace(&record.fence_name(), "TXT", ttl, vec![quote(&change.fence.to_string())], &fence.disabled),
+            replace(&record.name, &record.rtype.to_string(), ttl, values.collect()),
+            replace(&record.fence_name(), "TXT", ttl, vec![quote(&change.fence.to_string())]),
         ] });
         let path = self.path(&record.zone);
         let url = self.base.join(&path, &[]).map_err(|error| error.into_provider_error("PowerDNS", Effect::Change))?;

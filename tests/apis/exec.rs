@@ -38,11 +38,10 @@ run() { printf '%s' "$input" | python3 @EXAMPLE@ "$dir/records.json"; }
 fault=$(cat "$dir/fault-$call" 2> /dev/null)
 rm -f "$dir/fault-$call"
 case $fault in
-    "") run ;;
+    "") run; exit $? ;;
     applied-*) run > /dev/null ;;
 esac
 case $fault in
-    "") ;;
     *garbage) printf 'no json' ;;
     *flood) head -c 1000000 /dev/zero ;;
     *hang) sleep 60 & echo $! > "$dir/grandchild"; wait ;;
