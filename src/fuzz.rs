@@ -37,6 +37,7 @@ pub fn targets() -> Vec<Target> {
         crate::dns::cloudflare::fuzz::TARGETS,
         crate::probe::fuzz::TARGETS,
         crate::grpc::fuzz::TARGETS,
+        crate::inspect::fuzz::TARGETS,
         crate::cli::fuzz::TARGETS,
     ];
     groups.concat()
