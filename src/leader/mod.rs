@@ -10,6 +10,7 @@
 //! the same epoch (invariant 10).
 
 mod execute;
+mod measure;
 pub mod plan;
 mod reconcile;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::{
     },
     dns::Providers,
     surroundings::WallClock,
+    dynamodb::Tables,
 };
 
 /// How many reports may wait for the next entry.
@@ -100,6 +102,10 @@ pub struct Tools {
     pub settle_within: Duration,
     /// What is put on commands as the time of day.
     pub wall: WallClock,
+    /// Where replication is measured.
+    pub tables: Arc<dyn Tables>,
+    /// From one heartbeat in a table to the next.
+    pub heartbeat: Duration,
 }
 
 /// What a reporter is told.
@@ -156,6 +162,7 @@ impl<L: Log> Office<L> {
             tokio::select! {
                 () = office.clone().coalesce(inbox) => {}
                 () = office.clone().dispatch() => {}
+                () = office.clone().measure() => {}
                 () = cancel.cancelled() => {}
             }
             desk.send_replace(None);

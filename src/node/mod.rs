@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    aws,
     config::Config,
     core::{
         names::NodeId,
@@ -49,6 +50,7 @@ use crate::{
         config::{BuildError, build},
         inspect::read_only,
     },
+    dynamodb::DynamoDb,
     grpc,
     history::Recorder,
     http, inspect,
@@ -194,10 +196,12 @@ pub async fn run_with(config: Config, outside: Outside, shutdown: impl Future<Ou
     tasks.spawn(Node::watch_peers(raft.clone(), peers_work, peers));
     let (catalogue, catalogue_seen) = watch::channel(Arc::new(Catalogue::default()));
     let (phase, phase_seen) = watch::channel(Phase { rank: 0, sites: 1 });
+    let dynamodb = DynamoDb::new(aws::Access::new(config.dynamodb.aws.clone()));
     let options = probe::Options {
         node: config.node.id,
         controls: controls(&config, peers_control),
         roots: probe::public_roots(),
+        dynamodb: dynamodb.clone(),
     };
     let (desk, desk_seen) = watch::channel(None);
     let node = Arc::new(Node {
@@ -224,6 +228,8 @@ pub async fn run_with(config: Config, outside: Outside, shutdown: impl Future<Ou
         nameservers: outside.nameservers,
         settle_within: outside.settle_within,
         wall: outside.wall,
+        tables: Arc::new(dynamodb),
+        heartbeat: config.dynamodb.heartbeat,
     };
     tasks.spawn(follow(node.clone(), config.node.id, catalogue, phase));
     tasks.spawn(govern(raft.clone(), tools, desk));
@@ -299,6 +305,7 @@ fn controls(config: &Config, peers: watch::Receiver<bool>) -> Vec<Control> {
         Check::Tcp(check) => format!("tcp {}:{}", check.target.host, check.target.port),
         Check::Dns(check) => format!("dns {}:{}", check.target.host, check.target.port),
         Check::Grpc(check) => format!("grpc {}:{}", check.target.host, check.target.port),
+        Check::Dynamodb(check) => format!("dynamodb {} in {}", check.table.table, check.table.region),
     };
     let configured =
         config.controls.iter().map(|probe| Control::Probe { name: name(&probe.check), probe: probe.clone() });

@@ -117,6 +117,7 @@ fn config(id: NodeId) -> Config {
         controls: vec![control(0), control(1)],
         providers: BTreeMap::new(),
         log: quorate::config::LogSection::default(),
+        dynamodb: quorate::config::DynamodbSection::default(),
         history: None,
     }
 }
