@@ -278,6 +278,8 @@ run_part() {
     # A test that skips says so and passes; cargo does not know of it.
     skipped=$(grep -c 'SKIP: ' "$log" || true)
     sed -n 's/.*SKIP: /   skipped: /p' "$log" | sort -u
+    # What a test shows for everybody to see, whether it passed or not.
+    sed -n 's/^TABLE: /   /p' "$log"
     passed=$((passed > skipped ? passed - skipped : 0)) skipped=$((skipped + $(sum "$log" ignored)))
     if ((status == 124 || status == 137)); then echo "   took longer than ${QUORATE_PART_TIMEOUT:-20m}"; fi
     if ((status == 0 && passed + failed + skipped == 0)) && [[ $part != doc ]]; then
