@@ -18,6 +18,7 @@ mod output;
 mod pki;
 mod provider;
 mod replay;
+mod sealed;
 mod service;
 mod switch;
 mod verdict;
@@ -176,6 +177,7 @@ impl Cli {
             Command::Service(service::Command::Check { files }) => return service::check(&files, screen),
             Command::Provider(provider::Command::Policy(of)) => return provider::print_policy(of, screen),
             Command::Completions { shell } => return completions(shell, screen.out),
+            Command::Evidence(evidence::Command::Verify(verify)) => return sealed::verify(&verify, screen),
             // A recording in a file needs none either.
             Command::Replay(arguments) => return replay::run(arguments, connection, screen).await,
             other => other,
