@@ -56,7 +56,7 @@ use output::Output;
         "  5   no node, leader or quorum reachable: nothing was changed\n",
         "  6   outcome unknown: it may or may not happen, read before trying again\n",
         "  7   no permission, or a certificate was not accepted\n",
-        "  8   invalid input: every problem is listed\n",
+        "  8   invalid input, or evidence that does not verify: every problem is listed\n",
         "  10  `verdict get --exit-code`: the active region is down\n",
         "  11  `verdict get --exit-code`: the active region is undecided, or none is active yet\n\n",
         "Context file: ~/.config/quorate/config.toml with the keys nodes, ca, cert, key, timeout, consistency.\n",
