@@ -26,7 +26,9 @@ pub enum RecordError {
     #[error("`{0}` is not a domain name: labels of 1 to 63 letters, digits, '-' or '_', 253 characters at most in all")]
     Domain(String),
     /// Not a record type that Quorate switches.
-    #[error("`{0}` is not a record type that can fail over: use A, AAAA or CNAME")]
+    #[error(
+        "`{0}` is not a record type that can fail over: use A, AAAA or CNAME, or POOL for a switch that is no DNS record"
+    )]
     Type(String),
     /// Not a value of that type.
     #[error("`{value}` is not a value of an {rtype} record: {expected}")]
@@ -38,6 +40,9 @@ pub enum RecordError {
         /// What would have been one.
         expected: &'static str,
     },
+    /// Not the target of an alias.
+    #[error("`{0}` is no alias: alias:ZONE:NAME, with the id of the hosted zone that NAME lies in")]
+    Alias(String),
 }
 
 impl DomainName {
@@ -109,7 +114,32 @@ impl fmt::Display for DomainName {
     }
 }
 
-/// The types of record that can fail over.
+/// The types of record that can fail over: three of DNS, and one for what providers switch without DNS.
+///
+/// # Pools
+///
+/// A load balancer or an accelerator is switched by telling it which of its own parts take the traffic. Such a switch is a
+/// record of type [`RecordType::Pool`], and everything that holds for records holds for it: conditional writes, fence, epoch,
+/// reconciliation. Only DNS knows nothing of it, so no nameserver is asked and it has no TTL (0).
+///
+/// * Its *values* are [`Member`]s: the names of the parts that shall take the traffic, in the provider's own words; the parts
+///   that are not named take none. What a member is, and whether it exists, is the provider's to say.
+/// * Its *zone* and *name* place it: the zone is whatever holds the pool (an accelerator's id, a load balancer's), the name is
+///   the pool's id below that. Both follow the rules of domain names, so that one record is still one place.
+/// * Its *fence* stands wherever the provider can keep a text beside the pool (a tag, a description). A provider that cannot
+///   compare it in the same call is of grade C.
+///
+/// ```toml
+/// [[record]]
+/// provider = "accelerator"
+/// zone = "1234abcd-abcd-1234-abcd-1234abcdefgh"    # the accelerator
+/// name = "0123vxyz"                                # its listener
+/// type = "POOL"                                    # and no ttl
+///
+/// [[region]]
+/// name = "eu-west-3"
+/// values = { POOL = ["eu-west-3"] }                # the endpoint groups that take traffic
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RecordType {
@@ -119,6 +149,16 @@ pub enum RecordType {
     Aaaa,
     /// One other name.
     Cname,
+    /// Members of a pool that is no DNS record.
+    Pool,
+}
+
+impl RecordType {
+    /// Whether DNS knows it: nameservers answer for it, and it has a TTL.
+    #[must_use]
+    pub fn is_in_dns(self) -> bool {
+        self != Self::Pool
+    }
 }
 
 impl FromStr for RecordType {
@@ -128,6 +168,7 @@ impl FromStr for RecordType {
             "A" => Ok(Self::A),
             "AAAA" => Ok(Self::Aaaa),
             "CNAME" => Ok(Self::Cname),
+            "POOL" => Ok(Self::Pool),
             other => Err(RecordError::Type(other.chars().take(20).collect())),
         }
     }
@@ -152,6 +193,7 @@ impl fmt::Display for RecordType {
             Self::A => "A",
             Self::Aaaa => "AAAA",
             Self::Cname => "CNAME",
+            Self::Pool => "POOL",
         })
     }
 }
@@ -165,9 +207,104 @@ pub enum RecordValue {
     Aaaa(Ipv6Addr),
     /// A CNAME record's target.
     Cname(DomainName),
+    /// An A or AAAA record that the provider resolves itself.
+    Alias(Alias),
+    /// One member of a pool.
+    Member(Member),
+}
+
+/// The target of an alias: another name of the same provider, whose addresses it answers with.
+///
+/// Written `alias:ZONE:NAME`, where ZONE is the id of the hosted zone that NAME lies in, as Route 53 has it (`AliasTarget`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Alias {
+    /// The id of the target's hosted zone: letters and digits.
+    pub zone: String,
+    /// The target.
+    pub name: DomainName,
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "alias:{}:{}", self.zone, self.name)
+    }
+}
+
+impl FromStr for Alias {
+    type Err = RecordError;
+
+    fn from_str(text: &str) -> Result<Self, RecordError> {
+        let wrong = || RecordError::Alias(text.chars().take(80).collect());
+        let (zone, name) = text.strip_prefix("alias:").and_then(|rest| rest.split_once(':')).ok_or_else(wrong)?;
+        let id = (1..=32).contains(&zone.len()) && zone.bytes().all(|c| c.is_ascii_alphanumeric());
+        let name = name.parse().map_err(|_| wrong())?;
+        if id { Ok(Self { zone: zone.to_owned(), name }) } else { Err(wrong()) }
+    }
+}
+
+/// The name of a pool's member: 1 to 255 letters, digits, `-`, `_`, `.`, `:`, `/`, `+`, `=` or `@`. What it means is the
+/// provider's to say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Member(String);
+
+impl Member {
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Member {
+    type Err = RecordError;
+
+    fn from_str(text: &str) -> Result<Self, RecordError> {
+        let word = |c: u8| c.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&c);
+        if (1..=255).contains(&text.len()) && text.bytes().all(word) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RecordError::Value {
+                value: text.chars().take(80).collect(),
+                rtype: RecordType::Pool,
+                expected: "1 to 255 letters, digits, '-', '_', '.', ':', '/', '+', '=' or '@'",
+            })
+        }
+    }
+}
+
+impl TryFrom<String> for Member {
+    type Error = RecordError;
+    fn try_from(text: String) -> Result<Self, RecordError> {
+        text.parse()
+    }
+}
+
+impl From<Member> for String {
+    fn from(member: Member) -> Self {
+        member.0
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
 }
 
 impl RecordValue {
+    /// Whether a record of this type can hold it.
+    #[must_use]
+    pub fn fits(&self, rtype: RecordType) -> bool {
+        matches!(
+            (rtype, self),
+            (RecordType::A, Self::A(_) | Self::Alias(_))
+                | (RecordType::Aaaa, Self::Aaaa(_) | Self::Alias(_))
+                | (RecordType::Cname, Self::Cname(_))
+                | (RecordType::Pool, Self::Member(_))
+        )
+    }
+
     /// Reads a value of the given type.
     ///
     /// # Errors
@@ -175,6 +312,8 @@ impl RecordValue {
     pub fn parse(rtype: RecordType, text: &str) -> Result<Self, RecordError> {
         let wrong = |expected| RecordError::Value { value: text.chars().take(80).collect(), rtype, expected };
         match rtype {
+            RecordType::A | RecordType::Aaaa if text.starts_with("alias:") => text.parse().map(Self::Alias),
+            RecordType::Pool => text.parse().map(Self::Member),
             RecordType::A => text.parse().map(Self::A).map_err(|_| wrong("an IPv4 address such as 203.0.113.10")),
             RecordType::Aaaa => text.parse().map(Self::Aaaa).map_err(|_| wrong("an IPv6 address such as 2001:db8::10")),
             RecordType::Cname => {
@@ -190,6 +329,8 @@ impl fmt::Display for RecordValue {
             Self::A(address) => address.fmt(f),
             Self::Aaaa(address) => address.fmt(f),
             Self::Cname(name) => name.fmt(f),
+            Self::Alias(alias) => alias.fmt(f),
+            Self::Member(member) => member.fmt(f),
         }
     }
 }
@@ -205,7 +346,7 @@ pub struct Record {
     pub name: DomainName,
     /// Its type.
     pub rtype: RecordType,
-    /// Its time to live in seconds.
+    /// Its time to live in seconds; 0 for a pool.
     pub ttl: u32,
 }
 
@@ -232,10 +373,22 @@ pub struct RrSet {
     pub values: BTreeSet<RecordValue>,
 }
 
+impl RrSet {
+    /// Whether nameservers answer with these very values: not for a pool, nor for an alias, whose addresses the provider
+    /// chooses.
+    #[must_use]
+    pub fn is_in_dns(&self) -> bool {
+        !self.values.iter().any(|value| matches!(value, RecordValue::Alias(_) | RecordValue::Member(_)))
+    }
+}
+
 impl fmt::Display for RrSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, value) in self.values.iter().enumerate() {
             write!(f, "{}{value}", if i == 0 { "" } else { ", " })?;
+        }
+        if !self.is_in_dns() {
+            return Ok(());
         }
         write!(f, " (TTL {} s)", self.ttl)
     }
@@ -298,6 +451,30 @@ mod tests {
         ] {
             assert!(bad.parse::<Fence>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn aliases_and_members_read_back_and_fit_their_types_only() {
+        let read = |rtype, text: &str| RecordValue::parse(rtype, text);
+        let alias = "alias:Z35SXDOTRQ7X7K:eu.elb.example.com";
+        for rtype in [RecordType::A, RecordType::Aaaa] {
+            let value = read(rtype, alias).unwrap();
+            assert_eq!(value.to_string(), alias);
+            assert!(value.fits(rtype) && !value.fits(RecordType::Cname) && !value.fits(RecordType::Pool));
+            let rrset = RrSet { ttl: 60, values: [value].into() };
+            assert!(!rrset.is_in_dns() && rrset.to_string() == alias);
+        }
+        for bad in ["alias:", "alias:Z1", "alias:Z1:", "alias::eu.example.com", "alias:Z-1:eu.example.com"] {
+            assert!(matches!(read(RecordType::A, bad), Err(RecordError::Alias(_))), "{bad}");
+        }
+        assert!(read(RecordType::Cname, alias).is_err());
+
+        let member = read(RecordType::Pool, "farm/123").unwrap();
+        assert!(member.to_string() == "farm/123" && member.fits(RecordType::Pool) && !member.fits(RecordType::A));
+        for bad in ["", "a b", "a\n", &"a".repeat(256)] {
+            assert!(read(RecordType::Pool, bad).is_err(), "{bad}");
+        }
+        assert!("POOL".parse() == Ok(RecordType::Pool) && !RecordType::Pool.is_in_dns() && RecordType::A.is_in_dns());
     }
 
     #[test]

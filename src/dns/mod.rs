@@ -123,22 +123,30 @@ impl Change {
     /// [`ProviderError::Permanent`] for a change that would empty the record, does not fit it, or takes another cluster's
     /// record; [`ProviderError::Stale`] for one whose fence is older than the one read.
     pub fn check(&self) -> Result<(), ProviderError> {
+        self.check_values(|value| !matches!(value, RecordValue::Alias(_) | RecordValue::Member(_)))
+    }
+
+    /// The same for a provider that writes other values than those of plain DNS: `takes` says which.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_values(&self, takes: impl Fn(&RecordValue) -> bool) -> Result<(), ProviderError> {
         let Self { record, expected, rrset, fence } = self;
         let refuse = |message: String, hint: &str| Err(ProviderError::Permanent { message, hint: hint.to_owned() });
         let wrong = "report this as a bug: a validated service has no such values";
         if rrset.values.is_empty() || expected.rrset.as_ref().is_some_and(|old| old.values.is_empty()) {
             return refuse(format!("a change of {record} from or to no value was refused"), wrong);
         }
-        let fits = |value: &RecordValue| {
-            matches!(
-                (record.rtype, value),
-                (RecordType::A, RecordValue::A(_))
-                    | (RecordType::Aaaa, RecordValue::Aaaa(_))
-                    | (RecordType::Cname, RecordValue::Cname(_))
-            )
-        };
-        if !rrset.values.iter().all(fits) || (record.rtype == RecordType::Cname && rrset.values.len() != 1) {
+        let alone =
+            record.rtype == RecordType::Cname || rrset.values.iter().any(|v| matches!(v, RecordValue::Alias(_)));
+        if !rrset.values.iter().all(|value| value.fits(record.rtype)) || (alone && rrset.values.len() != 1) {
             return refuse(format!("{rrset} cannot stand at {record}"), wrong);
+        }
+        if let Some(value) = rrset.values.iter().find(|value| !takes(value)) {
+            return refuse(
+                format!("`{}` cannot write {value}", record.provider),
+                "an alias needs a provider of type route53, and a POOL one that switches pools",
+            );
         }
         if !record.name.is_in(&record.zone) {
             return refuse(format!("{record} does not lie in zone {}", record.zone), wrong);

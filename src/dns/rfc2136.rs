@@ -125,7 +125,8 @@ impl Rfc2136 {
         deadline: Instant,
     ) -> Result<Option<RrSet>, ProviderError> {
         let name = wire::wire_name(&record.name).map_err(unspeakable)?;
-        let found = self.look_up(connection, record, &name, wire::wire_type(record.rtype), deadline).await?;
+        let rtype = wire::wire_type(record.rtype).map_err(unspeakable)?;
+        let found = self.look_up(connection, record, &name, rtype, deadline).await?;
         let Some((ttl, data)) = found else { return Ok(None) };
         let values: Result<_, _> = data.iter().map(wire::read_value).collect();
         let values = values.map_err(|error| ProviderError::Permanent {
@@ -276,16 +277,17 @@ impl Provider for Rfc2136 {
     }
 }
 
-/// A name or value that DNS cannot carry: the parsers of names leave none, so this is ours to mend.
+/// A record or value that DNS cannot carry.
 fn unspeakable(error: String) -> ProviderError {
-    ProviderError::Permanent { message: error, hint: "report this as a bug".to_owned() }
+    let hint = "give the record a type of DNS, or a provider that switches pools";
+    ProviderError::Permanent { message: error, hint: hint.to_owned() }
 }
 
 /// The one UPDATE message of a change (RFC 2136 §2).
 fn update(change: &Change) -> Result<Message, String> {
     let name = wire::wire_name(&change.record.name)?;
     let fence_name = wire::wire_name(&change.record.fence_name())?;
-    let rtype = wire::wire_type(change.record.rtype);
+    let rtype = wire::wire_type(change.record.rtype)?;
     let rdata = |rrset: &RrSet| rrset.values.iter().map(wire::wire_value).collect::<Result<Vec<_>, _>>();
     let text = |fence: &dyn ToString| RData::TXT(rdata::TXT::new(vec![fence.to_string()]));
 

@@ -189,12 +189,13 @@ pub(super) fn wire_name(name: &DomainName) -> Result<Name, String> {
     Ok(wire)
 }
 
-/// The type as hickory has it.
-pub(super) fn wire_type(rtype: RecordType) -> WireType {
+/// The type as hickory has it; a pool has none.
+pub(super) fn wire_type(rtype: RecordType) -> Result<WireType, String> {
     match rtype {
-        RecordType::A => WireType::A,
-        RecordType::Aaaa => WireType::AAAA,
-        RecordType::Cname => WireType::CNAME,
+        RecordType::A => Ok(WireType::A),
+        RecordType::Aaaa => Ok(WireType::AAAA),
+        RecordType::Cname => Ok(WireType::CNAME),
+        RecordType::Pool => Err("a POOL is no DNS record".to_owned()),
     }
 }
 
@@ -204,6 +205,7 @@ pub(super) fn wire_value(value: &RecordValue) -> Result<RData, String> {
         RecordValue::A(address) => RData::A(rdata::A(*address)),
         RecordValue::Aaaa(address) => RData::AAAA(rdata::AAAA(*address)),
         RecordValue::Cname(name) => RData::CNAME(rdata::CNAME(wire_name(name)?)),
+        RecordValue::Alias(_) | RecordValue::Member(_) => return Err(format!("DNS has no value like {value}")),
     })
 }
 

@@ -138,7 +138,7 @@ fn names(input: &[u8]) {
         assert_eq!(fence.to_string(), text, "a fence has one spelling");
         assert!(fence.epoch.next() > fence.epoch, "an epoch has a next one");
     }
-    for rtype in [RecordType::A, RecordType::Aaaa, RecordType::Cname] {
+    for rtype in [RecordType::A, RecordType::Aaaa, RecordType::Cname, RecordType::Pool] {
         if let Ok(value) = RecordValue::parse(rtype, text) {
             assert_eq!(RecordValue::parse(rtype, &value.to_string()).as_ref(), Ok(&value));
         }

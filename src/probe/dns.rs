@@ -71,6 +71,7 @@ pub(super) fn query(check: &DnsCheck) -> Result<Message, Failure> {
         RecordType::A => WireType::A,
         RecordType::Aaaa => WireType::AAAA,
         RecordType::Cname => WireType::CNAME,
+        RecordType::Pool => return Err(Failure::Unsendable("a POOL is no DNS record".to_owned())),
     };
     let mut query = Message::query();
     query.metadata.recursion_desired = true;

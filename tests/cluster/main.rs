@@ -32,3 +32,4 @@ mod ovh;
 mod reads;
 mod replay;
 mod stage;
+mod windows;

@@ -331,6 +331,11 @@ fn dns(at: &Path, draft: &ProbeDraft, target: &str, found: &mut Findings) -> Opt
     };
     let name = found.required::<DomainName>(&at.key("name"), name.as_deref());
     let rtype = rtype.as_deref().map_or(Some(RecordType::A), |text| found.parsed(&at.key("type"), text));
+    if rtype.is_some_and(|rtype| !rtype.is_in_dns()) {
+        found.problem(&at.key("type"), "no nameserver answers for a POOL").hint =
+            Some("use A, AAAA or CNAME".to_owned());
+        return None;
+    }
     let values_at = at.key("values");
     if texts.len() > MAX_VALUES {
         found.problem(&values_at, format!("more than {MAX_VALUES} values"));
@@ -338,6 +343,9 @@ fn dns(at: &Path, draft: &ProbeDraft, target: &str, found: &mut Findings) -> Opt
     let mut values = BTreeSet::new();
     for (i, text) in texts.iter().enumerate().take(MAX_VALUES) {
         match rtype.map(|rtype| RecordValue::parse(rtype, text)) {
+            Some(Ok(RecordValue::Alias(alias))) => {
+                found.problem(&values_at.index(i), format!("{alias} is nothing that a nameserver answers with"));
+            }
             Some(Ok(value)) => drop(values.insert(value)),
             Some(Err(error)) => drop(found.problem(&values_at.index(i), error.to_string())),
             None => {}

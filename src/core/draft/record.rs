@@ -94,7 +94,9 @@ fn one(path: &Path, draft: &RecordDraft, rtype: Option<RecordType>, found: &mut 
         problem.hint = Some("use A and AAAA there (RFC 1034 §3.6.2)".to_owned());
         problem.because = vec![path.key("name"), path.key("zone")];
     }
-    Parts { provider, zone, name, rtype, ttl: ttl(&path.key("ttl"), draft.ttl, found) }
+    let at = path.key("ttl");
+    let ttl = if rtype == Some(RecordType::Pool) { no_ttl(&at, draft.ttl, found) } else { ttl(&at, draft.ttl, found) };
+    Parts { provider, zone, name, rtype, ttl }
 }
 
 /// The absolute name of a record: the text is relative to the zone unless it ends with a dot.
@@ -193,6 +195,15 @@ fn ttl(at: &Path, written: Option<i64>, found: &mut Findings) -> Option<u32> {
     ttl
 }
 
+/// A pool is no DNS record: nobody keeps it for a while.
+fn no_ttl(at: &Path, written: Option<i64>, found: &mut Findings) -> Option<u32> {
+    if written.is_some() {
+        found.problem(at, "a POOL has no TTL").hint = Some("leave `ttl` out".to_owned());
+        return None;
+    }
+    Some(0)
+}
+
 /// No RRset twice, and no CNAME beside anything (RFC 1034 §3.6.2), whichever provider serves it.
 fn check_coexistence(list: &Path, records: &[Parts], found: &mut Findings) {
     for (i, record) in records.iter().enumerate() {
@@ -206,7 +217,7 @@ fn check_coexistence(list: &Path, records: &[Parts], found: &mut Findings) {
                 if record.provider.is_some() && record.provider == earlier.provider {
                     found.problem(&path, format!("{name} {rtype} is there already")).because = because;
                 }
-            } else if [rtype, theirs].contains(&RecordType::Cname) {
+            } else if [rtype, theirs].contains(&RecordType::Cname) && rtype.is_in_dns() && theirs.is_in_dns() {
                 let message = format!("a CNAME cannot stand beside another record of the same name, {name}");
                 found.problem(&path, message).because = because;
             }

@@ -41,7 +41,7 @@ impl Parts {
         self.values.iter().flat_map(|values| values.values().flatten()).any(|value| match value {
             RecordValue::A(a) => address == IpAddr::V4(*a),
             RecordValue::Aaaa(a) => address == IpAddr::V6(*a),
-            RecordValue::Cname(_) => false,
+            RecordValue::Cname(_) | RecordValue::Alias(_) | RecordValue::Member(_) => false,
         })
     }
 }
@@ -139,6 +139,9 @@ fn values_of(at: &Path, rtype: RecordType, texts: &[String], found: &mut Finding
             }
         }
     }
+    if values.len() > 1 && values.iter().any(|value| matches!(value, RecordValue::Alias(_))) {
+        found.problem(at, "an alias stands alone: it has no other values beside it");
+    }
     values
 }
 
@@ -147,7 +150,7 @@ fn reaches_nobody(value: &RecordValue) -> bool {
     match value {
         RecordValue::A(address) => address.is_unspecified() || address.is_multicast() || address.is_broadcast(),
         RecordValue::Aaaa(address) => address.is_unspecified() || address.is_multicast(),
-        RecordValue::Cname(_) => false,
+        RecordValue::Cname(_) | RecordValue::Alias(_) | RecordValue::Member(_) => false,
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) fn target(value: &RecordValue) -> String {
         RecordValue::A(address) => address.to_string(),
         RecordValue::Aaaa(address) => address.to_string(),
         RecordValue::Cname(name) => format!("{name}."),
+        // Refused before anything is staged (`Change::check`).
+        RecordValue::Alias(_) | RecordValue::Member(_) => value.to_string(),
     }
 }
 

@@ -348,6 +348,12 @@ struct Names {
 
 impl Names {
     fn of(record: &Record) -> Result<Self, ProviderError> {
+        if !record.rtype.is_in_dns() {
+            return Err(ProviderError::Permanent {
+                message: format!("{record} is no DNS record"),
+                hint: "give the record a type of DNS, or a provider that switches pools".to_owned(),
+            });
+        }
         let relative = |name: &crate::core::record::DomainName| {
             name.relative_to(&record.zone).map(str::to_owned).ok_or_else(|| ProviderError::Permanent {
                 message: format!("{name} does not lie in zone {}", record.zone),

@@ -103,13 +103,13 @@ impl Rfc2136 {
         let stranger = format!("quorate-{}.{}", nonce(), record.zone);
         let stranger = stranger.parse::<DomainName>().map_err(|error| error.to_string());
         let mut asked = vec![];
-        for (name, rtype) in [
-            (stranger, WireType::TXT),
-            (Ok(record.name.clone()), wire::wire_type(record.rtype)),
-            (Ok(record.fence_name()), WireType::TXT),
+        for place in [
+            stranger.map(|name| (name, WireType::TXT)),
+            wire::wire_type(record.rtype).map(|rtype| (record.name.clone(), rtype)),
+            Ok((record.fence_name(), WireType::TXT)),
         ] {
-            let probed = match name {
-                Ok(name) => self.probe(connection, record, &name, rtype, deadline).await,
+            let probed = match place {
+                Ok((name, rtype)) => self.probe(connection, record, &name, rtype, deadline).await,
                 Err(error) => Err(error),
             };
             asked.push(probed.unwrap_or_else(|error| {
