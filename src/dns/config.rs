@@ -8,8 +8,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Provider, Providers,
     authoritative::Authoritative,
+    cloudflare::{Cloudflare, CloudflareConfig},
+    exec::{Exec, ExecConfig},
     ovh::{Ovh, OvhConfig},
+    powerdns::{PowerDns, PowerDnsConfig},
     rfc2136::{Rfc2136, Rfc2136Config},
+    webhook::{Webhook, WebhookConfig},
     wire::ServerAddress,
 };
 use crate::core::names::ProviderName;
@@ -30,6 +34,14 @@ pub enum Access {
     Rfc2136(Rfc2136Config),
     /// `type = "ovh"`
     Ovh(OvhConfig),
+    /// `type = "cloudflare"`
+    Cloudflare(CloudflareConfig),
+    /// `type = "powerdns"`
+    PowerDns(PowerDnsConfig),
+    /// `type = "webhook"`
+    Webhook(WebhookConfig),
+    /// `type = "exec"`
+    Exec(ExecConfig),
 }
 
 /// Why a provider cannot be built. Shows no credential.
@@ -69,6 +81,10 @@ pub fn build(
             Access::Ovh(config) => {
                 Ovh::new(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
+            Access::Webhook(config) => Webhook::new(config).map(|provider| Arc::new(provider) as _),
+            Access::Exec(config) => Exec::new(config).map(|provider| Arc::new(provider) as _),
+            Access::PowerDns(config) => PowerDns::new(config).map(|provider| Arc::new(provider) as _),
+            Access::Cloudflare(config) => Cloudflare::new(config).map(|provider| Arc::new(provider) as _),
         };
         match built {
             Ok(provider) => drop(providers.insert(name.clone(), provider)),
