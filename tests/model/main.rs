@@ -5,6 +5,7 @@
 
 mod judge;
 mod rules;
+mod sight;
 mod tables;
 mod writes;
 
@@ -13,6 +14,7 @@ use std::{collections::BTreeSet, fmt::Debug, hash::Hash, time::Instant};
 use quorate::{core::sabotage::Sabotage, dns::Grade};
 use stateright::{Checker, HasDiscoveries, Model};
 
+use sight::Sights;
 use writes::{Limits, Writes};
 
 /// Breaks the rule that the environment names.
@@ -80,6 +82,11 @@ fn two_clusters_claim_one_record() {
 #[test]
 fn grade_c_finds_and_undoes_what_came_late() {
     writes("grade C, 2 terms, 2 intents", Limits { grade: Grade::C, late_reading: false, ..SMALL });
+}
+
+#[test]
+fn what_a_switch_rests_on() {
+    exhaust("observations, 2 terms, 4 reports", Sights::new(4, 2, 2), |_, event| format!("{event:?}"));
 }
 
 /// Grade C has no condition. Whoever takes its second look before the write for one is shown the order of events in which a

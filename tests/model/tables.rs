@@ -41,7 +41,7 @@ impl<T> Default for Numbered<T> {
 }
 
 impl<T> Numbered<T> {
-    fn number(&mut self, key: String, item: T) -> u16 {
+    pub fn number(&mut self, key: String, item: T) -> u16 {
         let next = u16::try_from(self.items.len()).expect("too many values for the model's numbers");
         *self.numbers.entry(key).or_insert_with(|| {
             self.items.push(Arc::new(item));
@@ -171,7 +171,7 @@ pub fn cluster_id(cluster: u8) -> ClusterId {
 }
 
 /// The service file of a cluster: both claim the values of `west`, each has its own of `east`.
-fn source(cluster: u8) -> String {
+pub fn source(cluster: u8, policy: &str) -> String {
     let mut text = String::from(
         "name = 'app'\n[[record]]\nprovider = 'main'\nzone = 'example.com'\nname = 'app'\ntype = 'A'\nttl = 60\n",
     );
@@ -180,7 +180,7 @@ fn source(cluster: u8) -> String {
         let _ = writeln!(text, "[[region]]\nname = '{region}'\nvalues = {{ A = ['{value}'] }}");
         let _ = writeln!(text, "[region.probe]\ntcp = '{value}:443'\ninterval = '2s'\ntimeout = '1s'");
     }
-    text + "[policy]\nfall = 1\nrise = 1\n"
+    text + "[policy]\n" + policy
 }
 
 impl Tables {
@@ -189,7 +189,7 @@ impl Tables {
         let mut state = State::default();
         let at = Position { term: 1, index: 1 };
         state.set_voters(at, (1..=3).zip(["a", "b", "c"].map(|site| site.parse().unwrap())).collect());
-        let text = source(cluster);
+        let text = source(cluster, "fall = 1\nrise = 1\n");
         let (service, _) = quorate::service_file::parse(&text).unwrap();
         let name = service.name.clone();
         let intent =
