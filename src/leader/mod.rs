@@ -12,7 +12,7 @@
 mod execute;
 mod measure;
 pub mod plan;
-mod reconcile;
+pub mod reconcile;
 #[cfg(test)]
 mod tests;
 
@@ -147,8 +147,7 @@ impl<L: Log> Office<L> {
         cancel: CancellationToken,
     ) {
         // Everything that earlier terms committed is applied once this returns: the log time taken over is theirs.
-        let confirm =
-            async { Sabotage::NoReadIndex.active() || log.confirm().await.is_ok_and(|lease| lease.term == term) };
+        let confirm = async { Sabotage::NoReadIndex.active() || plan::may_act(term, log.confirm().await.ok()) };
         let confirmed = tokio::select! {
             confirmed = confirm => confirmed,
             () = cancel.cancelled() => return,
