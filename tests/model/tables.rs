@@ -400,6 +400,7 @@ fn reports(state: &State) -> Vec<Report> {
         runs: of.endpoints.iter().enumerate().map(run).collect(),
         lost: vec![],
         unchanged: 0,
+        sight: None,
     };
     state.voters.keys().map(report).collect()
 }
