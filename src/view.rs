@@ -12,9 +12,11 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::proto::v1;
 
 mod audit;
+mod replication;
 mod sight;
 
 pub use audit::AuditEntry;
+pub use replication::{LostWrites, Replication, Replications};
 pub use sight::Sight;
 
 /// The lower-case word of a protobuf enum value: `VERDICT_UP` is `up`. What this version does not know is `unrecognised`.
@@ -305,6 +307,9 @@ pub struct Evidence {
     /// What each node's controls said, and which peers it reached.
     #[serde(default)]
     pub sight: Vec<Sight>,
+    /// What the table's replica may lack; `null` where there is no table.
+    #[serde(default)]
+    pub lost_writes: Option<LostWrites>,
 }
 
 /// What was held of a region.

@@ -4,7 +4,7 @@ mod cloudflare;
 mod ovh;
 mod powerdns;
 mod rfc2136;
-mod secret;
+pub(super) mod secret;
 mod webhook;
 
 use std::collections::BTreeMap;
