@@ -301,15 +301,15 @@ pub struct Evidence {
     pub receipts: BTreeMap<String, String>,
     /// What each nameserver answered.
     pub answers: Vec<Answer>,
-    /// What the table's replica may lack; `null` where there is no table.
-    #[serde(default)]
-    pub lost_writes: Option<LostWrites>,
     /// The SHA-256 of the service file, with regions and policy.
     #[serde(default)]
     pub file: Option<String>,
     /// What each node's controls said, and which peers it reached.
     #[serde(default)]
     pub sight: Vec<Sight>,
+    /// What the table's replica may lack; `null` where there is no table.
+    #[serde(default)]
+    pub lost_writes: Option<LostWrites>,
 }
 
 /// What was held of a region.
