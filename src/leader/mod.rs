@@ -42,8 +42,8 @@ use crate::{
         switch::NameserverLine,
     },
     dns::Providers,
-    surroundings::WallClock,
     dynamodb::Tables,
+    surroundings::WallClock,
 };
 
 /// How many reports may wait for the next entry.

@@ -143,7 +143,7 @@ impl Ovh {
         Ok(Self { client })
     }
 
-    /// As [`Self::new`], for a service account (OAuth2 client credentials).
+    /// As [`Self::new`], for a service account (`OAuth2` client credentials).
     ///
     /// # Errors
     /// A credential is empty, or nobody knows where tokens come from.

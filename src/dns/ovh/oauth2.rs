@@ -1,4 +1,4 @@
-//! OAuth2 client credentials (RFC 6749 §4.4): the newer way to prove to OVH who calls.
+//! `OAuth2` client credentials (RFC 6749 §4.4): the newer way to prove to OVH who calls.
 //!
 //! A token is asked for when there is none, kept until shortly before it expires, and shown to nobody. Asking for one changes
 //! nothing, so that a failure here means that the call it was for was not made.
