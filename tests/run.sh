@@ -24,8 +24,10 @@ start for themselves) are installed first, without starting any of their service
 virtual environment under the build directory. Without them, the tests that need them say SKIP.
 
 Environment: CARGO_TARGET_DIR and PROPTEST_CASES mean what they always mean; QUORATE_PART_TIMEOUT is the longest that
-one part may take (default 20m). FUZZ_SECONDS is how long the part `fuzz` goes on (default 60), FUZZ_SEED sends it another
-way. tests/fuzz/coverage.sh fuzzes with libFuzzer, where there is nightly Rust.
+one part may take (default 30m). FUZZ_SECONDS is how long the part `fuzz` goes on (default 60), FUZZ_SEED sends it another
+way. tests/fuzz/coverage.sh fuzzes with libFuzzer, where there is nightly Rust. SIM_SEEDS is how many seeds the part
+`simulation` runs (default 200), SIM_FROM the first of them, SIM_SEED a single one, whose events SIM_TRACE=1 tells.
+TORTURE_SECONDS is how long the part `torture` goes on (default 600), TORTURE_SEED sends it another way.
 
 Exit code: 0 all passed, 1 something failed, 2 wrong usage, 130 interrupted.
 
@@ -36,6 +38,8 @@ Examples:
   tests/run.sh --verbose demo
   PROPTEST_CASES=5000 tests/run.sh unit
   FUZZ_SECONDS=3600 QUORATE_PART_TIMEOUT=2h tests/run.sh fuzz
+  SIM_SEEDS=10000 QUORATE_PART_TIMEOUT=5h tests/run.sh --verbose simulation
+  SIM_SEED=7 SIM_TRACE=1 tests/run.sh --verbose simulation
   tests/run.sh bench
 HELP
 }
@@ -237,7 +241,7 @@ logged() {
     shift
     : > "$log"
     set -m
-    timeout --kill-after=10s "${QUORATE_PART_TIMEOUT:-20m}" "$@" >> "$log" 2>&1 &
+    timeout --kill-after=10s "${QUORATE_PART_TIMEOUT:-30m}" "$@" >> "$log" 2>&1 &
     current=$!
     set +m
     [[ $verbose == no ]] || tail -n +1 -f --pid="$current" "$log"
@@ -269,6 +273,8 @@ run_part() {
     case $part in
         unit) select=(--lib --bins) ;;
         doc) select=(--doc) ;;
+        # Two hundred seeds, built with some optimisation.
+        simulation) select=(--profile simulation --test simulation) ;;
         *) select=(--test "$part") ;;
     esac
     echo "== $part"
@@ -281,7 +287,7 @@ run_part() {
     # What a test shows for everybody to see, whether it passed or not.
     sed -n 's/^TABLE: /   /p' "$log"
     passed=$((passed > skipped ? passed - skipped : 0)) skipped=$((skipped + $(sum "$log" ignored)))
-    if ((status == 124 || status == 137)); then echo "   took longer than ${QUORATE_PART_TIMEOUT:-20m}"; fi
+    if ((status == 124 || status == 137)); then echo "   took longer than ${QUORATE_PART_TIMEOUT:-30m}"; fi
     if ((status == 0 && passed + failed + skipped == 0)) && [[ $part != doc ]]; then
         echo "   no test ran"
         status=1

@@ -11,6 +11,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::files;
@@ -19,6 +21,8 @@ use super::files;
 const PIECE: usize = 8 * 1024;
 /// sled's page cache, in bytes. The log is read from its end, and seldom.
 const CACHE: u64 = 1024 * 1024;
+/// How long a database may be held by whoever closed it.
+const RELEASE: Duration = Duration::from_secs(5);
 /// How many removals go into one batch.
 const BATCH: usize = 512;
 
@@ -56,10 +60,19 @@ impl Engine {
 
     fn open_any(dir: &Path) -> io::Result<Self> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
-        // sled panics over some kinds of damage that it meets while it opens.
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the storage engine gave up on it"))?
-            .map_err(to_io)?;
+        let began = Instant::now();
+        let db = loop {
+            // sled panics over some kinds of damage that it meets while it opens.
+            let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the storage engine gave up on it"))?;
+            match opened.map_err(to_io) {
+                Ok(db) => break db,
+                // A database that was closed a moment ago may be held a while longer by threads of sled's own.
+                Err(e) if is_held(&e) && began.elapsed() < RELEASE => thread::sleep(Duration::from_millis(10)),
+                Err(e) if is_held(&e) => return Err(io::Error::new(io::ErrorKind::WouldBlock, e)),
+                Err(e) => return Err(e),
+            }
+        };
         let file = File::open(dir.join("db"))?;
         Ok(Self {
             db: Some(db),
@@ -211,6 +224,11 @@ fn parse_key(key: &[u8]) -> io::Result<(u64, u16)> {
     let (index, part) = key.split_at_checked(8).ok_or_else(wrong)?;
     let index = u64::from_be_bytes(index.try_into().map_err(|_| wrong())?);
     Ok((index, u16::from_be_bytes(part.try_into().map_err(|_| wrong())?)))
+}
+
+/// Somebody has the database open. That is no damage.
+fn is_held(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 fn to_io(error: sled::Error) -> io::Error {

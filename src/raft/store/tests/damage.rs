@@ -142,6 +142,18 @@ async fn the_vote_survives_the_loss_of_either_copy_and_is_refused_without_both()
 }
 
 #[tokio::test]
+async fn a_log_that_is_still_being_closed_is_no_damage() {
+    let dir = filled().await;
+    let held = Engine::open(&dir.path().join(LOG)).unwrap();
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(held);
+    });
+    assert_eq!(ids(&open(dir.path()).unwrap()), expected(0..=7));
+    closing.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_missing_or_cut_file_is_refused() {
     for file in [META, IDENTITY, "log/db", "log/conf"] {
         let dir = filled().await;
