@@ -12,8 +12,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::proto::v1;
 
 mod audit;
+mod replication;
 
 pub use audit::AuditEntry;
+pub use replication::{LostWrites, Replication, Replications};
 
 /// The lower-case word of a protobuf enum value: `VERDICT_UP` is `up`. What this version does not know is `unrecognised`.
 fn word<E: TryFrom<i32>>(value: i32, name: impl Fn(&E) -> &'static str, prefix: &str) -> String {
@@ -297,6 +299,9 @@ pub struct Evidence {
     pub receipts: BTreeMap<String, String>,
     /// What each nameserver answered.
     pub answers: Vec<Answer>,
+    /// What the table's replica may lack; `null` where there is no table.
+    #[serde(default)]
+    pub lost_writes: Option<LostWrites>,
 }
 
 /// What was held of a region.

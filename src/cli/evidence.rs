@@ -66,6 +66,7 @@ fn in_words(of: &Answered) -> String {
     let mut parts = vec![switches(std::slice::from_ref(&of.switch))];
     match serde_json::from_value::<Evidence>(of.evidence.clone()) {
         Ok(evidence) => {
+            parts.extend(evidence.lost_writes.iter().map(|lost| format!("lost writes: {}\n", printable(&lost.text))));
             parts.extend(evidence.reason.iter().map(|reason| format!("reason: {}\n", printable(reason))));
             parts.extend([
                 votes(&evidence.regions),

@@ -7,6 +7,7 @@ mod audit;
 mod cluster;
 mod connect;
 mod drill;
+mod dynamodb;
 mod evidence;
 mod explain;
 mod failure;
@@ -116,6 +117,9 @@ enum Command {
     /// Who did what to the cluster
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The tables of regions: replicas, and how far they are behind
+    #[command(subcommand)]
+    Dynamodb(dynamodb::Command),
     /// What the nodes recorded of the past
     #[command(subcommand)]
     History(history::Command),
@@ -178,6 +182,7 @@ impl Cli {
             Command::Completions { shell } => return completions(shell, screen.out),
             // A recording in a file needs none either.
             Command::Replay(arguments) => return replay::run(arguments, connection, screen).await,
+            Command::Dynamodb(command) => return dynamodb::run(command, connection, screen).await,
             other => other,
         };
         let session = connection.session()?;
@@ -196,7 +201,7 @@ impl Cli {
             Command::Leader(command) => cluster::leader(command, &session, screen).await,
             Command::Audit(command) => audit::run(command, &session, screen).await,
             Command::History(command) => history::run(command, &session, screen).await,
-            Command::Replay(_) | Command::Pki(_) | Command::Completions { .. } => Ok(Exit::Done),
+            Command::Replay(_) | Command::Dynamodb(_) | Command::Pki(_) | Command::Completions { .. } => Ok(Exit::Done),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! either starts with all that it needs or not at all. What is configured here is this node's alone; services and members
 //! are the cluster's, and live in its log.
 
+mod dynamodb;
 mod provider;
 
 use std::{
@@ -13,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+pub use dynamodb::DynamodbSection;
 
 use crate::{
     core::{
@@ -43,6 +46,8 @@ pub struct Config {
     pub providers: BTreeMap<ProviderName, ProviderConfig>,
     /// `[log]`
     pub log: LogSection,
+    /// `[dynamodb]`
+    pub dynamodb: DynamodbSection,
     /// `[history]`; `None` when it is off.
     pub history: Option<history::Settings>,
 }
@@ -167,16 +172,20 @@ pub fn parse(text: &str, environment: Environment<'_>) -> Result<(Config, Vec<Di
         let timing = file.table("timing", timing).unwrap_or_default();
         let providers = file.table("provider", |table| provider::all(table, environment)).unwrap_or_default();
         let log = file.table("log", log).unwrap_or_default();
+        let dynamodb = file.table("dynamodb", |table| dynamodb::read(table, environment));
+        let dynamodb = dynamodb.unwrap_or_else(|| Some(DynamodbSection::default()));
         let history = file.table("history", history).unwrap_or_else(|| Some(history::Settings::default()));
         (
-            node.zip(tls).map(|(node, tls)| (node, tls, timing, providers, log, history)),
+            node.zip(tls)
+                .zip(dynamodb)
+                .map(|((node, tls), dynamodb)| (node, tls, timing, providers, log, (history, dynamodb))),
             file.tables("control", service_file::probe),
         )
     });
     let mut warnings = Vec::new();
     let controls = self::controls(&document, &controls, &mut warnings);
-    let config = parts.zip(controls).map(|((node, tls, timing, providers, log, history), controls)| {
-        (Config { node, tls, timing, controls, providers, log, history }, warnings)
+    let config = parts.zip(controls).map(|((node, tls, timing, providers, log, (history, dynamodb)), controls)| {
+        (Config { node, tls, timing, controls, providers, log, dynamodb, history }, warnings)
     });
     document.finish(config)
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    names::{EndpointId, Epoch, NodeId, ServiceName, Site},
+    names::{EndpointId, Epoch, NodeId, RegionName, ServiceName, Site},
     opinion::Thresholds,
     report::Report,
     safety::Rule,
@@ -89,6 +89,7 @@ impl State {
             Action::Came { begun, outcome } => {
                 Ok(if self.audit.settle(stamp, *begun, outcome) { Response::Done } else { Response::Unchanged })
             }
+            Action::Gauges(gauges) => Ok(self.take_gauges(stamp, gauges)),
         };
         done.unwrap_or_else(Response::Refused)
     }
@@ -148,6 +149,7 @@ impl State {
                 history: VecDeque::new(),
                 anchor: self.anchors.get(&service.name).cloned(),
                 files: BTreeMap::new(),
+                gauges: BTreeMap::new(),
             },
             Some(before) if before.service == *service => return Ok(Response::Unchanged),
             Some(before) => revise(before, service, source, stamp, by)?,
@@ -239,7 +241,7 @@ impl State {
             written: None,
             observed: None,
             superseded: None,
-            evidence: self.evidence(state, rules),
+            evidence: Evidence { lost_writes: self.lost_writes(state, intent), ..self.evidence(state, rules) },
         };
         let state = self.service_mut(&intent.service)?;
         state.supersede(stamp);
@@ -369,6 +371,10 @@ fn revise(
     source.clone_into(&mut state.source);
     state.revision = stamp.index;
     state.verdicts.retain(|region, _| service.region(region).is_some());
+    // What was measured of another table says nothing.
+    let table = |of: &Service, region: &RegionName| of.region(region).and_then(|region| region.dynamodb.clone());
+    let same = |region: &RegionName| table(service, region) == table(&before.service, region);
+    state.gauges.retain(|region, of| same(region) && same(&of.gauge.through));
     let Some(active) = before.active.clone() else { return Ok(state) };
     let answers = |service: &Service| {
         let region = service.region(&active)?;

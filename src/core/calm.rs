@@ -38,7 +38,7 @@ impl State {
     /// Whether the command brings nothing that could move a verdict but the passing of time. Asked before it is applied.
     pub(super) fn is_quiet(&self, position: Position, command: &Command) -> bool {
         let nothing = match &command.action {
-            Action::Tick => true,
+            Action::Tick | Action::Gauges(_) => true,
             Action::Reports(reports) => reports.iter().all(|report| self.says_nothing(report)),
             _ => false,
         };

@@ -104,6 +104,7 @@ impl State {
         }
         said.extend(rules.iter().filter(|reading| said_of(reading)).map(|reading| match reading.rule {
             Rule::ActiveDown | Rule::CandidateUp => reading.figure.clone(),
+            Rule::GateLag if reading.permits() => format!("{} {} passes", reading.rule, reading.figure),
             rule => format!("{rule} {}", reading.figure),
         }));
         let rules: Vec<_> = rules.into_iter().map(|reading| self.with_earliest(state, &intent, reading)).collect();
@@ -156,6 +157,7 @@ impl State {
             answers: vec![],
             file: digest(state.source.as_bytes()),
             sight: self.sights(),
+            lost_writes: None,
         }
     }
 

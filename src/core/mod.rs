@@ -18,6 +18,7 @@ pub mod draft;
 mod due;
 mod earliest;
 pub mod explain;
+pub mod gauge;
 pub mod names;
 pub mod opinion;
 pub mod record;

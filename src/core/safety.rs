@@ -133,7 +133,7 @@ pub struct RuleReading {
 }
 
 impl RuleReading {
-    fn new(rule: Rule, pass: bool, figure: impl Into<String>) -> Self {
+    pub(super) fn new(rule: Rule, pass: bool, figure: impl Into<String>) -> Self {
         let outcome = if pass { RuleOutcome::Pass } else { RuleOutcome::Fail };
         Self { rule, outcome, figure: figure.into(), clears_at: None, overridden: false }
     }
@@ -174,12 +174,12 @@ impl State {
             }
             Cause::Abort { .. } => {
                 let mut readings = vec![self.candidate_up(service, to)];
-                readings.extend(gates(service, to));
+                readings.extend(self.gates(service, to));
                 readings
             }
             Cause::Manual { .. } => {
                 let mut readings = vec![self.candidate_up(service, to), self.cooldown(service), drift(service)];
-                readings.extend(gates(service, to));
+                readings.extend(self.gates(service, to));
                 readings
             }
         };
@@ -203,7 +203,7 @@ impl State {
             drift(service),
             self.window(service),
         ];
-        readings.extend(gates(service, to));
+        readings.extend(self.gates(service, to));
         readings
     }
 
@@ -342,16 +342,4 @@ fn drift(service: &ServiceState) -> RuleReading {
         None => RuleReading::new(Rule::Drift, true, "the record is as written"),
         Some(drift) => RuleReading::new(Rule::Drift, correct, drift.clone()),
     }
-}
-
-/// Nothing reads DynamoDB yet: the gates are unknown, never taken for zero or for active.
-fn gates(service: &ServiceState, to: &Region) -> Vec<RuleReading> {
-    let unknown =
-        |rule, figure: String| RuleReading { outcome: RuleOutcome::Unknown, ..RuleReading::new(rule, false, figure) };
-    let Some(table) = &to.dynamodb else { return vec![] };
-    let mut readings = vec![unknown(Rule::GateReplica, format!("no reading of {} in {}", table.table, table.region))];
-    if let Some(limit) = service.service.policy.max_replication_lag {
-        readings.push(unknown(Rule::GateLag, format!("no reading, {} allowed", words(limit))));
-    }
-    readings
 }

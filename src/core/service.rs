@@ -58,7 +58,7 @@ pub struct Region {
 }
 
 /// A DynamoDB table in one AWS region.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Table {
     /// The table's name.
     pub table: String,
@@ -97,6 +97,8 @@ pub enum Check {
     Dns(DnsCheck),
     /// The standard gRPC health check (`grpc.health.v1.Health/Check`).
     Grpc(GrpcCheck),
+    /// A consistent read of one item.
+    Dynamodb(DynamodbCheck),
 }
 
 /// How TLS is spoken to an endpoint.
@@ -180,6 +182,15 @@ pub struct GrpcCheck {
     pub tls: Option<Tls>,
     /// The service asked for; empty for the server as a whole.
     pub service: String,
+}
+
+/// A `DynamoDB` probe: up when the table answers for the key, whether or not an item stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DynamodbCheck {
+    /// Which table, and where.
+    pub table: Table,
+    /// The whole key by attribute: texts and whole numbers.
+    pub key: BTreeMap<String, Scalar>,
 }
 
 /// When the cluster may switch a service.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     audit::{Actor, Audit, MemberAct, Outcome},
     calm::Calm,
+    gauge::{Gauge, Gauged},
     names::{EndpointId, Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Opinion, View},
     record::{Record, RrSet},
@@ -135,6 +136,9 @@ pub enum Action {
         /// How it ended.
         outcome: Outcome,
     },
+    /// What was measured of the replicas of tables.
+    #[serde(rename = "G")]
+    Gauges(Vec<Gauge>),
 }
 
 impl Action {
@@ -267,6 +271,9 @@ pub struct ServiceState {
     /// The service files that the switches rest on, by SHA-256.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<Hash, String>,
+    /// What was last measured of each region's table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gauges: BTreeMap<RegionName, Gauged>,
 }
 
 /// A verdict and the log time since which it stands.

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    gauge::Behind,
     names::{Epoch, LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::Opinion,
     report::Outcome,
@@ -210,6 +211,9 @@ pub struct Evidence {
     /// What each voter's controls said, and which peers it reached; nothing of one that was not heard in the term.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sight: BTreeMap<NodeId, SightEvidence>,
+    /// What was written in the region left and may not have arrived in the other; `None` where there is no table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_writes: Option<Behind>,
 }
 
 /// What was known of a node's own sight when a switch was authorised.

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use super::Target;
 use crate::core::{
     audit::{self, Actor, MemberAct},
+    gauge::{Gauge, Lag, Replica},
     names::{EndpointId, Epoch, LogTime, NodeId, ServiceName},
     report::{Outcome, Report, Run, Sight},
+    service::{Region, Service},
     state::{Action, Command, Freeze, Position, State},
     switch::{Cause, Intent},
 };
@@ -85,6 +87,7 @@ fn log() -> Vec<Vec<Action>> {
             observed(1),
             Action::Reports((1..=3).map(|node| report(node, 1, Outcome::Pass)).collect()),
             Action::Tick,
+            Action::Gauges(gauges(&service)),
             intent(1, 2, manual),
             written(2),
             observed(2),
@@ -105,6 +108,21 @@ fn log() -> Vec<Vec<Action>> {
             Action::Came { begun: 1, outcome: audit::Outcome::Unknown("é".repeat(400)) },
         ],
     ]
+}
+
+/// A reading of each kind.
+fn gauges(service: &Service) -> Vec<Gauge> {
+    let lags = [Lag::Seen { seen: LogTime(1), failing: None }, Lag::Unknown("x".repeat(300))];
+    let replicas = [Replica::Usable("ACTIVE".to_owned()), Replica::Unusable("CREATING".to_owned())];
+    let kinds = service.regions.iter().rev().zip(lags).zip(replicas);
+    let gauge = |((region, lag), replica): ((&Region, Lag), Replica)| Gauge {
+        service: service.name.clone(),
+        region: region.name.clone(),
+        through: service.regions[0].name.clone(),
+        replica,
+        lag,
+    };
+    kinds.map(gauge).collect()
 }
 
 /// The actions of that log.

@@ -36,7 +36,8 @@ pub fn access(path: &str) -> Option<Access> {
     let role = match (service, method) {
         (
             "quorate.v1.VerdictService",
-            "GetVerdict" | "ListVerdicts" | "WatchVerdicts" | "Explain" | "ListSwitches" | "GetEvidence",
+            "GetVerdict" | "ListVerdicts" | "WatchVerdicts" | "Explain" | "ListSwitches" | "GetEvidence"
+            | "ListReplication",
         )
         | ("quorate.v1.AdminService", "ListServices" | "ListMembers" | "ListAuditLog" | "ListProviders")
         | ("quorate.v1.HistoryService", "ExportHistory")

@@ -22,6 +22,7 @@ use crate::{
     view,
 };
 
+/// Whole milliseconds.
 pub fn ms(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -130,7 +131,8 @@ pub fn rule_outcome(of: RuleOutcome) -> v1::RuleOutcome {
     }
 }
 
-fn rule(now: LogTime, of: RuleReading) -> v1::RuleReading {
+/// A rule's answer, its times counted from `now`.
+pub fn rule(now: LogTime, of: RuleReading) -> v1::RuleReading {
     explained(now, Explained { reading: of, earliest: None })
 }
 
@@ -203,6 +205,10 @@ pub fn evidence(of: &Switch) -> view::Evidence {
         regions: evidence.regions.iter().map(|(name, region)| region_evidence(name, region)).collect(),
         rules: evidence.rules.iter().map(|reading| rule(authorised, reading.clone()).into()).collect(),
         receipts: evidence.receipts.clone(),
+        lost_writes: evidence
+            .lost_writes
+            .as_ref()
+            .map(|lost| view::LostWrites { bound_ms: lost.bound.map(ms), text: lost.text.clone() }),
         answers: evidence
             .answers
             .iter()

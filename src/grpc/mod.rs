@@ -19,6 +19,7 @@ pub mod errors;
 pub(crate) mod fuzz;
 pub mod history;
 mod providers;
+mod replication;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};

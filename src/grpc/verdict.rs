@@ -15,6 +15,7 @@ use super::{
     cluster::{Cluster, ReadInfo},
     convert,
     errors::status,
+    replication,
 };
 use crate::{
     core::{
@@ -131,6 +132,23 @@ impl VerdictService for Verdicts {
         };
         let (answer, read) = self.of_service(consistency, &service, look).await?;
         Ok(Response::new(v1::ExplainResponse { read: Some(read), ..answer }))
+    }
+
+    async fn list_replication(
+        &self,
+        request: Request<v1::ListReplicationRequest>,
+    ) -> Result<Response<v1::ListReplicationResponse>, Status> {
+        let v1::ListReplicationRequest { service, consistency } = request.into_inner();
+        let (replications, read) = if service.is_empty() {
+            let look = |state: &State| {
+                state.services.values().flat_map(|service| replication::of(state, service)).collect::<Vec<_>>()
+            };
+            let (found, read) = self.cluster.read(convert::consistency(consistency), look).await?;
+            (found, convert::read_info(read))
+        } else {
+            self.of_service(consistency, &service, |state, service| Ok(replication::of(state, service))).await?
+        };
+        Ok(Response::new(v1::ListReplicationResponse { replications, read: Some(read) }))
     }
 
     async fn list_switches(

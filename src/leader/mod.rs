@@ -10,6 +10,7 @@
 //! the same epoch (invariant 10).
 
 mod execute;
+mod measure;
 pub mod plan;
 mod reconcile;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::{
         switch::NameserverLine,
     },
     dns::Providers,
+    dynamodb::Tables,
 };
 
 /// How many reports may wait for the next entry.
@@ -97,6 +99,10 @@ pub struct Tools {
     pub nameservers: Arc<dyn Nameservers>,
     /// How long nameservers may take before the laggards are reported.
     pub settle_within: Duration,
+    /// Where replication is measured.
+    pub tables: Arc<dyn Tables>,
+    /// From one heartbeat in a table to the next.
+    pub heartbeat: Duration,
 }
 
 /// What a reporter is told.
@@ -153,6 +159,7 @@ impl<L: Log> Office<L> {
             tokio::select! {
                 () = office.clone().coalesce(inbox) => {}
                 () = office.clone().dispatch() => {}
+                () = office.clone().measure() => {}
                 () = cancel.cancelled() => {}
             }
             desk.send_replace(None);

@@ -15,6 +15,7 @@ use crate::{
         tests::service,
     },
     dns::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt},
+    dynamodb::NoTables,
 };
 
 /// What a step does when it is its turn to fail.
@@ -260,6 +261,8 @@ impl World {
             providers: Arc::new([("main".parse().unwrap(), self.provider.clone() as Arc<dyn Provider>)].into()),
             nameservers: Arc::new(NoNameservers),
             settle_within: Duration::from_secs(1),
+            tables: Arc::new(NoTables),
+            heartbeat: Duration::from_secs(1),
         };
         let office = Office::hold(self.log.clone(), tools, self.log.term(), watch::channel(None).0, cancel.clone());
         let mut applied = self.log.applied();

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    aws,
     config::Config,
     core::{
         names::NodeId,
@@ -49,6 +50,7 @@ use crate::{
         config::{BuildError, build},
         inspect::read_only,
     },
+    dynamodb::DynamoDb,
     grpc,
     history::Recorder,
     http, inspect,
@@ -164,10 +166,12 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tasks.spawn(Node::watch_peers(raft.clone(), peers_work, peers));
     let (catalogue, catalogue_seen) = watch::channel(Arc::new(Catalogue::default()));
     let (phase, phase_seen) = watch::channel(Phase { rank: 0, sites: 1 });
+    let dynamodb = DynamoDb::new(aws::Access::new(config.dynamodb.aws.clone()));
     let options = probe::Options {
         node: config.node.id,
         controls: controls(&config, peers_control),
         roots: probe::public_roots(),
+        dynamodb: dynamodb.clone(),
     };
     let (desk, desk_seen) = watch::channel(None);
     let nameservers: Arc<dyn Nameservers> = Arc::new(Witness(dns.authoritative));
@@ -194,6 +198,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         providers: dns.providers,
         nameservers,
         settle_within: SETTLE_WITHIN,
+        tables: Arc::new(dynamodb),
+        heartbeat: config.dynamodb.heartbeat,
     };
     tasks.spawn(follow(node.clone(), config.node.id, catalogue, phase));
     tasks.spawn(govern(raft.clone(), tools, desk));
@@ -265,6 +271,7 @@ fn controls(config: &Config, peers: watch::Receiver<bool>) -> Vec<Control> {
         Check::Tcp(check) => format!("tcp {}:{}", check.target.host, check.target.port),
         Check::Dns(check) => format!("dns {}:{}", check.target.host, check.target.port),
         Check::Grpc(check) => format!("grpc {}:{}", check.target.host, check.target.port),
+        Check::Dynamodb(check) => format!("dynamodb {} in {}", check.table.table, check.table.region),
     };
     let configured =
         config.controls.iter().map(|probe| Control::Probe { name: name(&probe.check), probe: probe.clone() });

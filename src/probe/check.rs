@@ -15,11 +15,15 @@ use std::{
 use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::{connect::Resolver, dns, grpc, http, tcp, tls::TlsClients};
-use crate::core::{
-    names::RegionName,
-    report::Observation,
-    service::{Check, Probe},
+use super::{connect::Resolver, dns, dynamodb, grpc, http, tcp, tls::TlsClients};
+use crate::{
+    aws::{Access, Settings},
+    core::{
+        names::RegionName,
+        report::Observation,
+        service::{Check, Probe},
+    },
+    dynamodb::DynamoDb,
 };
 
 /// How much of a body or of a TCP answer is read, in bytes.
@@ -34,19 +38,26 @@ const LATE: Duration = Duration::from_millis(500);
 pub struct Client {
     pub(super) resolver: Resolver,
     pub(super) tls: TlsClients,
+    pub(super) dynamodb: DynamoDb,
 }
 
 impl Client {
     /// A client that trusts the given roots.
     #[must_use]
     pub fn new(roots: rustls::RootCertStore) -> Arc<Self> {
-        Arc::new(Self { resolver: Resolver::default(), tls: TlsClients::new(roots) })
+        Self::with(roots, DynamoDb::new(Access::new(Settings::default())))
+    }
+
+    /// The same, and tables are reached like this.
+    #[must_use]
+    pub fn with(roots: rustls::RootCertStore, dynamodb: DynamoDb) -> Arc<Self> {
+        Arc::new(Self { resolver: Resolver::default(), tls: TlsClients::new(roots), dynamodb })
     }
 }
 
 /// Asks once. `region` is whose answer is expected, where the answer can tell. Done by `probe.timeout` at the latest;
-/// `None` when the failure is this process' own and says nothing of the endpoint: it stood still meanwhile, or the code
-/// that reads answers panicked.
+/// `None` when the failure is this process' own and says nothing of the endpoint: it stood still meanwhile, the code that
+/// reads answers panicked, or this node has no right to ask.
 pub async fn run(client: &Client, probe: &Probe, region: Option<&RegionName>) -> Option<Observation> {
     let deadline = Instant::now() + probe.timeout;
     let progress = Progress::default();
@@ -56,6 +67,7 @@ pub async fn run(client: &Client, probe: &Probe, region: Option<&RegionName>) ->
             Check::Tcp(check) => tcp::check(client, check, &progress).await,
             Check::Dns(check) => dns::check(client, check, &progress).await,
             Check::Grpc(check) => grpc::check(client, check, &progress).await,
+            Check::Dynamodb(check) => dynamodb::check(client, check, &progress).await,
         }
     };
     let Ok(answer) = AssertUnwindSafe(timeout_at(deadline, asked)).catch_unwind().await else {
@@ -65,6 +77,10 @@ pub async fn run(client: &Client, probe: &Probe, region: Option<&RegionName>) ->
     let answer = answer.unwrap_or_else(|_| Err(Failure::Timeout { limit: probe.timeout, stage: progress.stage() }));
     let (failure, dependencies) = match answer {
         Ok(answer) => (answer.mismatch, answer.dependencies),
+        Err(Failure::Ours(why)) => {
+            tracing::warn!(%why, "a probe says nothing of the region: this node lacks what it needs");
+            return None;
+        }
         Err(failure) => (Some(failure), Vec::new()),
     };
     if failure.is_some() && Instant::now() > deadline + LATE {
@@ -138,6 +154,10 @@ pub(super) enum Failure {
     Dns(String),
     #[error("gRPC: {0}")]
     Grpc(String),
+    #[error("DynamoDB: {0}")]
+    Dynamodb(String),
+    #[error("{0}")]
+    Ours(String),
     #[error("the probe cannot be sent: {0}")]
     Unsendable(String),
 }

@@ -1,7 +1,7 @@
 //! Probing: how a node learns whether regions are up.
 //!
 //! ```text
-//!   catalogue, phase ──▶ schedule ──▶ check (http, tcp, dns, grpc) ──▶ ledger ──▶ reports
+//!   catalogue, phase ──▶ schedule ──▶ check (http, tcp, dns, grpc, dynamodb) ──▶ ledger ──▶ reports
 //!   controls ──▶ sight ──────────────────────────────────────────────────▲
 //! ```
 //!
@@ -13,6 +13,7 @@ pub mod check;
 mod connect;
 pub mod controls;
 mod dns;
+mod dynamodb;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 mod grpc;
@@ -33,9 +34,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::core::{
-    names::{EndpointId, NodeId},
-    report::{Catalogue, Observation},
+use crate::{
+    core::{
+        names::{EndpointId, NodeId},
+        report::{Catalogue, Observation},
+    },
+    dynamodb::DynamoDb,
 };
 use check::Client;
 use controls::Control;
@@ -50,6 +54,8 @@ pub struct Options {
     pub controls: Vec<Control>,
     /// The authorities that endpoints' certificates are verified against.
     pub roots: RootCertStore,
+    /// How tables are reached.
+    pub dynamodb: DynamoDb,
 }
 
 /// The authorities of Mozilla's programme, as built in.
@@ -77,9 +83,9 @@ pub struct Prober {
 /// Starts probing; needs a tokio runtime.
 #[must_use]
 pub fn start(options: Options, catalogue: watch::Receiver<Arc<Catalogue>>, phase: watch::Receiver<Phase>) -> Prober {
-    let Options { node, controls, roots } = options;
+    let Options { node, controls, roots, dynamodb } = options;
     let shared = Arc::new(Shared { ledger: Mutex::new(Ledger::new(node)), news: Notify::new() });
-    let client = Client::new(roots);
+    let client = Client::with(roots, dynamodb);
     let mut tasks = Vec::new();
     if controls.is_empty() {
         tracing::warn!("no controls are configured: this node cannot tell an outage of its own network from theirs");

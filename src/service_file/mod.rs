@@ -12,7 +12,8 @@ use toml::de::DeValue;
 use crate::{
     core::{
         draft::{
-            Draft, PolicyDraft, ProbeDraft, QueryDraft, QuorumDraft, RecordDraft, RegionDraft, StatusDraft, TableDraft,
+            Draft, ItemDraft, PolicyDraft, ProbeDraft, QueryDraft, QuorumDraft, RecordDraft, RegionDraft, StatusDraft,
+            TableDraft,
         },
         service::{Policy, Region, Scalar, Service},
     },
@@ -112,6 +113,10 @@ pub(crate) fn probe(table: &Table<'_, '_>) -> ProbeDraft {
             values: query.texts("values"),
         }),
         service: table.text("service"),
+        dynamodb: table.table("dynamodb", |item| ItemDraft {
+            at: TableDraft { table: item.text("table"), region: item.text("region") },
+            key: item.table("key", |key| pairs(key, scalar)).unwrap_or_default(),
+        }),
     }
 }
 

@@ -89,16 +89,24 @@ fn probe(probe: &Probe) -> Table {
         Check::Grpc(check) => with_tls(Table::new(), check.tls.as_ref())
             .with("grpc", url(check.tls.as_ref(), &check.target, ""))
             .with_some("service", Some(check.service.clone()).filter(|service| !service.is_empty())),
+        Check::Dynamodb(check) => {
+            let key: Table = check.key.iter().map(|(name, value)| (name.clone(), scalar(value))).collect();
+            let at = Table::new().with("table", check.table.table.clone()).with("region", check.table.region.clone());
+            Table::new().with("dynamodb", at.with("key", key))
+        }
     };
     check.with("interval", span(probe.interval)).with("timeout", span(probe.timeout))
 }
 
-fn http(check: &HttpCheck) -> Table {
-    let scalar = |scalar: &Scalar| match scalar {
+fn scalar(scalar: &Scalar) -> Value {
+    match scalar {
         Scalar::Bool(boolean) => Value::Boolean(*boolean),
         Scalar::Integer(integer) => Value::Integer(*integer),
         Scalar::Text(text) => Value::String(text.clone()),
-    };
+    }
+}
+
+fn http(check: &HttpCheck) -> Table {
     let json: Table = check.json.iter().map(|(pointer, value)| (pointer.clone(), scalar(value))).collect();
     let headers: Table = check.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     with_tls(Table::new(), check.tls.as_ref())

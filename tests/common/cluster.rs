@@ -89,11 +89,13 @@ pub fn ovh(fake: &FakeOvh) -> String {
 }
 
 /// The credentials that configurations name; nodes have them in their environment.
-const CREDENTIALS: [(&str, &str); 4] = [
+const CREDENTIALS: [(&str, &str); 5] = [
     ("E2E_TSIG", SECRET),
     ("E2E_AK", fake_ovh::APPLICATION_KEY),
     ("E2E_AS", fake_ovh::APPLICATION_SECRET),
     ("E2E_CK", fake_ovh::CONSUMER_KEY),
+    // An account of ministack.
+    ("E2E_AWS", "test"),
 ];
 
 /// The nodes and everything that is theirs.

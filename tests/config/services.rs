@@ -40,7 +40,7 @@ fn the_example_shows_the_defaults() {
 #[test]
 fn every_key_of_the_file_is_in_the_example_with_every_key() {
     let text = read("tests/fixtures/services/every-key.toml");
-    let all = "provider zone name type ttl values probe dynamodb table region http tcp dns grpc interval timeout host sni \
+    let all = "provider zone name type ttl values probe dynamodb table region http tcp dns grpc interval timeout host sni key \
                insecure min_cert_validity method status json headers body redirects send expect query service fall rise \
                quorum cooldown budget budget_window failback dwell opinion_ttl max_replication_lag gate_unknown drift \
                reconcile windows";

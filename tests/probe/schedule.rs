@@ -10,11 +10,13 @@ use std::{
 };
 
 use quorate::{
+    aws::{Access, Settings},
     core::{
         names::EndpointId,
         report::{Catalogue, Endpoint, Outcome},
         service::{Check, Probe},
     },
+    dynamodb::DynamoDb,
     probe::{Options, Phase, Prober, controls::Control, public_roots, start},
 };
 use tokio::sync::watch;
@@ -43,7 +45,8 @@ struct Running {
 fn run(endpoints: Vec<Endpoint>, controls: Vec<Control>) -> Running {
     let (catalogue, watched) = watch::channel(Arc::new(Catalogue { endpoints }));
     let (phase, watched_phase) = watch::channel(Phase { rank: 0, sites: 1 });
-    let prober = start(Options { node: 1, controls, roots: public_roots() }, watched, watched_phase);
+    let dynamodb = DynamoDb::new(Access::new(Settings::default()));
+    let prober = start(Options { node: 1, controls, roots: public_roots(), dynamodb }, watched, watched_phase);
     Running { prober, catalogue, phase }
 }
 

@@ -2,7 +2,7 @@
 
 mod ovh;
 mod rfc2136;
-mod secret;
+pub(super) mod secret;
 
 use std::collections::BTreeMap;
 

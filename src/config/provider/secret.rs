@@ -7,11 +7,11 @@ use crate::{
 };
 
 /// The keys under which the place of one secret is written.
-pub(super) struct SecretKeys {
-    pub(super) inline: &'static str,
-    pub(super) variable: &'static str,
-    pub(super) file: &'static str,
-    pub(super) credential: &'static str,
+pub(in crate::config) struct SecretKeys {
+    pub(in crate::config) inline: &'static str,
+    pub(in crate::config) variable: &'static str,
+    pub(in crate::config) file: &'static str,
+    pub(in crate::config) credential: &'static str,
 }
 
 macro_rules! secret_keys {
@@ -24,10 +24,14 @@ macro_rules! secret_keys {
         }
     };
 }
-pub(super) use secret_keys;
+pub(in crate::config) use secret_keys;
 
 /// Loads a secret from the one place that is written.
-pub(super) fn secret(table: &Table<'_, '_>, keys: &SecretKeys, environment: Environment<'_>) -> Option<Secret> {
+pub(in crate::config) fn secret(
+    table: &Table<'_, '_>,
+    keys: &SecretKeys,
+    environment: Environment<'_>,
+) -> Option<Secret> {
     let SecretKeys { inline, variable, file, credential } = keys;
     let hint = format!("write {file} = \"/path\" of a file that others cannot read, or {variable} or {credential}");
     if let Some(value) = table.get(inline) {

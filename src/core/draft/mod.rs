@@ -83,7 +83,16 @@ pub struct TableDraft {
     pub region: Option<String>,
 }
 
-/// One probe. Exactly one of `http`, `tcp`, `dns` and `grpc` says of which kind.
+/// `dynamodb = { table = …, region = …, key = { … } }` of a probe.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ItemDraft {
+    /// Where it stands.
+    pub at: TableDraft,
+    /// Required: its whole key.
+    pub key: BTreeMap<String, Scalar>,
+}
+
+/// One probe. Exactly one of `http`, `tcp`, `dns`, `grpc` and `dynamodb` says of which kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProbeDraft {
     /// `http[s]://host[:port]/path`
@@ -126,6 +135,8 @@ pub struct ProbeDraft {
     pub query: Option<QueryDraft>,
     /// gRPC: the service asked for.
     pub service: Option<String>,
+    /// `dynamodb = { table = …, region = …, key = { … } }`
+    pub dynamodb: Option<ItemDraft>,
 }
 
 /// `status = [200, "2xx", "200-204"]`

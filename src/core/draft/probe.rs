@@ -9,11 +9,11 @@ use super::{
     MAX_PROBES, MAX_VALUES, Path, ProbeDraft, QueryDraft, StatusDraft,
     problem::{Findings, Human},
     record::Records,
-    url,
+    region, url,
 };
 use crate::core::{
     record::{DomainName, RecordType, RecordValue},
-    service::{Check, DnsCheck, GrpcCheck, HttpCheck, Probe, Scalar, Target, TcpCheck, Tls},
+    service::{Check, DnsCheck, DynamodbCheck, GrpcCheck, HttpCheck, Probe, Scalar, Target, TcpCheck, Tls},
 };
 
 /// From one probe to the next when nothing is written.
@@ -29,13 +29,14 @@ const MAX_TEXT: usize = 4096;
 const MAX_MATCHES: usize = 32;
 const MAX_REDIRECTS: u8 = 10;
 
-/// Where a check connects to.
-pub(super) fn target(check: &Check) -> &Target {
+/// Where a check connects to, if the service file says so.
+pub(super) fn target(check: &Check) -> Option<&Target> {
     match check {
-        Check::Http(check) => &check.target,
-        Check::Tcp(check) => &check.target,
-        Check::Dns(check) => &check.target,
-        Check::Grpc(check) => &check.target,
+        Check::Http(check) => Some(&check.target),
+        Check::Tcp(check) => Some(&check.target),
+        Check::Dns(check) => Some(&check.target),
+        Check::Grpc(check) => Some(&check.target),
+        Check::Dynamodb(_) => None,
     }
 }
 
@@ -47,7 +48,7 @@ pub(super) fn validate(
 ) -> Option<Vec<Probe>> {
     if drafts.is_empty() {
         found.problem(list, "the region has no probe: nobody could tell whether it is up").hint =
-            Some("add probe = { http = \"https://…\" }, or tcp, dns or grpc".to_owned());
+            Some("add probe = { http = \"https://…\" }, or tcp, dns, grpc or dynamodb".to_owned());
     }
     if drafts.len() > MAX_PROBES {
         found.problem(list, format!("{} probes are more than the {MAX_PROBES} that a region may have", drafts.len()));
@@ -57,7 +58,9 @@ pub(super) fn validate(
     for (i, draft) in drafts.iter().enumerate().take(MAX_PROBES) {
         let at = list.index(i);
         let Some(probe) = one(&at, draft, found) else { continue };
-        asks_the_region_itself(&at, draft, target(&probe.check), records, found);
+        if let Some(target) = target(&probe.check) {
+            asks_the_region_itself(&at, draft, target, records, found);
+        }
         if let Some(j) = probes.iter().position(|earlier| earlier.check == probe.check) {
             found.problem(&at, "the region has this probe already").because = vec![list.index(j)];
         }
@@ -109,19 +112,23 @@ fn asks_the_region_itself(at: &Path, draft: &ProbeDraft, target: &Target, record
 /// The key that says of which kind a probe is, and its text.
 fn kind(draft: &ProbeDraft) -> (&'static str, Option<&str>) {
     let kinds = [("http", &draft.http), ("tcp", &draft.tcp), ("dns", &draft.dns), ("grpc", &draft.grpc)];
+    if draft.dynamodb.is_some() {
+        return ("dynamodb", Some(""));
+    }
     kinds.into_iter().find_map(|(key, text)| Some((key, Some(text.as_deref()?)))).unwrap_or(("http", None))
 }
 
 fn check(at: &Path, draft: &ProbeDraft, found: &mut Findings) -> Option<Check> {
-    let kinds = [draft.http.is_some(), draft.tcp.is_some(), draft.dns.is_some(), draft.grpc.is_some()];
+    let texts = [&draft.http, &draft.tcp, &draft.dns, &draft.grpc].map(Option::is_some);
+    let kinds = texts.into_iter().chain([draft.dynamodb.is_some()]);
     let (key, Some(text)) = kind(draft) else {
         let problem = found.problem(at, "the probe does not say what to ask");
-        problem.hint = Some("give it one of http, tcp, dns and grpc".to_owned());
-        problem.because = ["http", "tcp", "dns", "grpc"].map(|key| at.key(key)).to_vec();
+        problem.hint = Some("give it one of http, tcp, dns, grpc and dynamodb".to_owned());
+        problem.because = ["http", "tcp", "dns", "grpc", "dynamodb"].map(|key| at.key(key)).to_vec();
         return None;
     };
-    if kinds.iter().filter(|given| **given).count() > 1 {
-        found.problem(at, "a probe asks one thing: give it one of http, tcp, dns and grpc").hint =
+    if kinds.filter(|given| *given).count() > 1 {
+        found.problem(at, "a probe asks one thing: give it one of http, tcp, dns, grpc and dynamodb").hint =
             Some("use a list of probes for several: probe = [{ … }, { … }]".to_owned());
         return None;
     }
@@ -131,6 +138,7 @@ fn check(at: &Path, draft: &ProbeDraft, found: &mut Findings) -> Option<Check> {
         "http" => http(at, draft, text, found).map(Check::Http),
         "tcp" => tcp(at, draft, text, found).map(Check::Tcp),
         "dns" => dns(at, draft, text, found).map(Check::Dns),
+        "dynamodb" => dynamodb(at, draft, found).map(Check::Dynamodb),
         _ => grpc(at, draft, text, found).map(Check::Grpc),
     };
     check.filter(|_| found.count() == before)
@@ -367,6 +375,33 @@ fn grpc(at: &Path, draft: &ProbeDraft, text: &str, found: &mut Findings) -> Opti
         found.problem(&at.key("service"), "this is not the name of a gRPC service such as shop.v1.Cart");
     }
     Some(GrpcCheck { target: url?.target, tls, service })
+}
+
+/// The limits of keys are those of DynamoDB: names and texts of 1 to 255 bytes here, which is what a probe needs.
+fn dynamodb(at: &Path, draft: &ProbeDraft, found: &mut Findings) -> Option<DynamodbCheck> {
+    let draft = draft.dynamodb.as_ref()?;
+    let at = at.key("dynamodb");
+    let table = region::dynamodb(&at, &draft.at, found);
+    let at = at.key("key");
+    if draft.key.is_empty() || draft.key.len() > 2 {
+        found.problem(&at, "the probe reads one item: give its whole key").hint =
+            Some("write key = { pk = \"…\" }, with the names of the table's keys".to_owned());
+    }
+    for (name, value) in draft.key.iter().take(2) {
+        let at = at.key(name);
+        let text_fits = |text: &String| (1..=255).contains(&text.len());
+        if !text_fits(name) {
+            found.problem(&at, "the name of a key has 1 to 255 bytes");
+        }
+        match value {
+            Scalar::Text(text) if text_fits(text) => {}
+            Scalar::Integer(_) => {}
+            Scalar::Text(_) | Scalar::Bool(_) => {
+                found.problem(&at, "a key is a text of 1 to 255 bytes, or a whole number");
+            }
+        }
+    }
+    Some(DynamodbCheck { table: table?, key: draft.key.clone() })
 }
 
 fn cut(text: &str) -> String {

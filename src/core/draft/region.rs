@@ -9,7 +9,7 @@ use super::{MAX_REGIONS, MAX_VALUES, Path, RegionDraft, TableDraft, probe, probl
 use crate::core::{
     names::RegionName,
     record::{RecordType, RecordValue},
-    service::{Probe, Region, Table},
+    service::{Check, Probe, Region, Table},
 };
 
 type Values = BTreeMap<RecordType, BTreeSet<RecordValue>>;
@@ -71,6 +71,7 @@ pub(super) fn validate(drafts: &[RegionDraft], records: &Records, found: &mut Fi
         });
     }
     for (i, region) in regions.iter().enumerate() {
+        probes_of_another_table(&list.index(i), region, found);
         for (j, earlier) in regions[..i].iter().enumerate() {
             compare(&list.index(i), region, &list.index(j), earlier, j, found);
         }
@@ -155,7 +156,7 @@ fn reaches_nobody(value: &RecordValue) -> bool {
 }
 
 /// Names and character sets as in Amazon DynamoDB's "Supported data types and naming rules".
-fn dynamodb(at: &Path, draft: &TableDraft, found: &mut Findings) -> Option<Table> {
+pub(super) fn dynamodb(at: &Path, draft: &TableDraft, found: &mut Findings) -> Option<Table> {
     let table = found.written(&at.key("table"), draft.table.as_deref()).map(str::to_owned);
     let region = found.written(&at.key("region"), draft.region.as_deref()).map(str::to_owned);
     let word = |c: u8| c.is_ascii_alphanumeric() || b"_.-".contains(&c);
@@ -202,7 +203,7 @@ fn probes_of_another(this: (&Path, &Parts, usize), other: (&Path, &Parts, usize)
     for (i, probe) in region.probes.iter().flatten().enumerate() {
         let at = path.key("probe").index(i);
         let target = probe::target(&probe.check);
-        if let Ok(address) = target.host.parse::<IpAddr>()
+        if let Some(Ok(address)) = target.map(|target| target.host.parse::<IpAddr>())
             && other.has_address(address)
             && !region.has_address(address)
         {
@@ -214,6 +215,21 @@ fn probes_of_another(this: (&Path, &Parts, usize), other: (&Path, &Parts, usize)
             let message =
                 format!("region {} has the same probe: it cannot tell the two apart", other.called(other_index));
             found.warn(&at, message);
+        }
+    }
+}
+
+/// A probe of the table in another AWS region than the one of the gates is a slip of the same kind.
+fn probes_of_another_table(path: &Path, region: &Parts, found: &mut Findings) {
+    let Some(table) = &region.dynamodb else { return };
+    for (i, probe) in region.probes.iter().flatten().enumerate() {
+        if let Check::Dynamodb(check) = &probe.check
+            && check.table.table == table.table
+            && check.table.region != table.region
+        {
+            let message =
+                format!("the table is probed in {}, and this region has it in {}", check.table.region, table.region);
+            found.problem(&path.key("probe").index(i), message).because = vec![path.key("dynamodb").key("region")];
         }
     }
 }

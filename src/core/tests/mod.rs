@@ -3,6 +3,7 @@
 mod audit;
 mod chaos;
 mod earliest;
+mod gauge;
 mod scenarios;
 mod seal;
 

@@ -1,0 +1,199 @@
+//! How AWS is reached, the same for every service of it: one HTTP client, bounded times, no retries, and credentials that are
+//! loaded when they are first needed and never shown.
+//!
+//! What is absent on purpose: the SDK's own retries. Whoever asks knows what a failure means, and when to ask again.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::{Credentials, provider::error::CredentialsError};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::{
+    client::{http::SharedHttpClient, result::SdkError},
+    http::Response,
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::sync::OnceCell;
+
+use crate::secret::Secret;
+
+/// A connection that is not made by then will not be.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How much of a message of AWS is shown, in characters.
+const MESSAGE: usize = 300;
+
+/// One pool of connections for the whole process.
+static HTTP: LazyLock<SharedHttpClient> =
+    LazyLock::new(|| Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https());
+
+/// How this machine reaches AWS.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Instead of AWS's own endpoints, for all regions.
+    pub endpoint_url: Option<String>,
+    /// The same by region; wins.
+    pub endpoints: BTreeMap<String, String>,
+    /// Credentials of their own; the standard chain of AWS otherwise.
+    pub keys: Option<Keys>,
+    /// The profile of `~/.aws/config` to use; the standard one otherwise.
+    pub profile: Option<String>,
+}
+
+/// A pair of access keys.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The access key's id.
+    pub id: Secret,
+    /// The secret access key.
+    pub secret: Secret,
+    /// The token that belongs to temporary ones.
+    pub token: Option<Secret>,
+}
+
+/// AWS as this process reaches it. Connects to nothing until asked.
+#[derive(Debug, Clone)]
+pub struct Access {
+    settings: Arc<Settings>,
+    /// Loaded once, so that all clients share one cache of credentials.
+    loaded: Arc<OnceCell<SdkConfig>>,
+}
+
+impl Access {
+    /// With these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), loaded: Arc::default() }
+    }
+
+    /// What a client of one service in one region is built from; an operation is over within `timeout`.
+    pub async fn config(&self, region: &str, timeout: Duration) -> SdkConfig {
+        let base = self.loaded.get_or_init(|| load(&self.settings)).await;
+        let times = TimeoutConfig::builder().connect_timeout(CONNECT.min(timeout)).operation_timeout(timeout).build();
+        let mut builder = base.to_builder().region(Region::new(region.to_owned())).timeout_config(times);
+        if let Some(url) = self.settings.endpoints.get(region).or(self.settings.endpoint_url.as_ref()) {
+            builder = builder.endpoint_url(url.clone());
+        }
+        builder.build()
+    }
+}
+
+async fn load(settings: &Settings) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(HTTP.clone())
+        .retry_config(RetryConfig::disabled())
+        // Every client is given its own; without one the chain would ask the network for it.
+        .region(Region::from_static("us-east-1"));
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(Keys { id, secret, token }) = &settings.keys {
+        let token = token.as_ref().map(|token| token.expose().to_owned());
+        loader = loader.credentials_provider(Credentials::new(id.expose(), secret.expose(), token, None, "quorate"));
+    }
+    loader.load().await
+}
+
+/// Why AWS did not do what it was asked, by what it means to whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No answer, or one that says that the service is not well: it may have happened all the same.
+    #[error("{0}")]
+    Down(String),
+    /// AWS has understood and refused; nothing happened.
+    #[error("{code}: {message}")]
+    Refused {
+        /// The code of AWS, such as `AccessDeniedException`.
+        code: String,
+        /// Its message, cut.
+        message: String,
+    },
+    /// Nothing was sent: this machine lacks something.
+    #[error("{0}")]
+    Ours(String),
+}
+
+impl Fault {
+    /// What an SDK's error comes down to.
+    pub fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, Response>) -> Self {
+        if let Some(why) = credentials(error) {
+            return Self::Ours(why);
+        }
+        match error {
+            SdkError::ConstructionFailure(_) => Self::Ours(format!("the request cannot be built: {}", root(error))),
+            SdkError::TimeoutError(_) => Self::Down("no answer in time".to_owned()),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                Self::Down("no connection in time".to_owned())
+            }
+            SdkError::DispatchFailure(_) => Self::Down(format!("no connection: {}", root(error))),
+            SdkError::ServiceError(of) => {
+                let (status, said) = (of.raw().status().as_u16(), of.err());
+                let code = said.code().unwrap_or_default();
+                if status >= 500 || code.is_empty() {
+                    return Self::Down(format!("status {status} {code}").trim_end().to_owned());
+                }
+                Self::Refused { code: code.to_owned(), message: cut(said.message().unwrap_or_default()) }
+            }
+            _ => Self::Down("the answer is not one of AWS".to_owned()),
+        }
+    }
+
+    /// Whether AWS refused with this code.
+    #[must_use]
+    pub fn is(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted)
+    }
+
+    /// Whether it is a matter of rights or of credentials: a fault of this machine's set-up, and no sign of the region's health.
+    #[must_use]
+    pub fn is_about_rights(&self) -> bool {
+        const CODES: [&str; 9] = [
+            "AccessDenied",
+            "AccessDeniedException",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "IncompleteSignatureException",
+            "InvalidSignatureException",
+            "MissingAuthenticationTokenException",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+        ];
+        match self {
+            Self::Ours(_) => true,
+            Self::Refused { code, .. } => CODES.contains(&code.as_str()),
+            Self::Down(_) => false,
+        }
+    }
+}
+
+/// The chain of credentials says why it found none somewhere below.
+fn credentials(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<CredentialsError>() {
+            return Some(format!("no credentials for AWS: {}", root(found)));
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The innermost reason, which says most.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(inner) = error.source() {
+        error = inner;
+    }
+    cut(&error.to_string())
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MESSAGE).collect()
+}
