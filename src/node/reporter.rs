@@ -29,7 +29,10 @@ impl Node {
             let answer = timeout(self.patience, self.hand_in(report)).await;
             let reached = matches!(answer, Ok(Ok(_)));
             match answer {
-                Ok(Ok(ReportReply { needs_full: None })) => self.prober.ledger().acked(seq),
+                Ok(Ok(ReportReply { needs_full: None })) => {
+                    debug!(seq, "the leader took the report");
+                    self.prober.ledger().acked(seq);
+                }
                 Ok(Ok(ReportReply { needs_full: Some(last) })) => self.prober.ledger().refused(seq, last),
                 Ok(Err(why)) => debug!(seq, %why, "the report reached no leader"),
                 Err(_) => debug!(seq, "the report was not answered in time"),

@@ -28,6 +28,11 @@ impl Ran {
 
 /// Runs `jepsen/run-checkers`; `None` when there is no Clojure and skipping is allowed.
 pub fn run_checkers(args: &[&str]) -> Option<Ran> {
+    run_main("quorate.main", args)
+}
+
+/// Runs the `-main` of a namespace below `jepsen/src` or `jepsen/test`.
+pub fn run_main(namespace: &str, args: &[&str]) -> Option<Ran> {
     let jar = std::env::var("CLOJURE_JAR").unwrap_or_else(|_| "/usr/share/java/clojure.jar".to_owned());
     if !Path::new(&jar).exists() {
         let needed = format!("{jar} is missing: apt-get install clojure");
@@ -37,6 +42,7 @@ pub fn run_checkers(args: &[&str]) -> Option<Ran> {
     }
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/jepsen/run-checkers"))
         .args(args)
+        .env("CLOJURE_MAIN", namespace)
         .output()
         .expect("the checkers to run");
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

@@ -19,6 +19,10 @@ pub enum Cut {
     Ways,
     /// All that goes to and comes from other sites.
     Sites,
+    /// Ways to a service's region, so that several can be cut and healed apart.
+    Region(u8),
+    /// Ways to the controls.
+    Controls,
 }
 
 impl Cut {
@@ -26,6 +30,9 @@ impl Cut {
         match self {
             Self::Ways => "ways",
             Self::Sites => "sites",
+            Self::Region(0) => "region0",
+            Self::Region(_) => "region1",
+            Self::Controls => "controls",
         }
     }
 }
@@ -108,9 +115,14 @@ impl Net {
 
     /// Cuts a site's way to one address and port: packets vanish, as they do in the world.
     pub fn cut_to(&self, site: u8, target: SocketAddr) {
+        self.cut_to_as(Cut::Ways, site, target);
+    }
+
+    /// The same, to be healed under another name.
+    pub fn cut_to_as(&self, cut: Cut, site: u8, target: SocketAddr) {
         let (ip, port) = (target.ip().to_string(), target.port().to_string());
         for protocol in ["tcp", "udp"] {
-            self.rule(site, Cut::Ways, "output", &["ip", "daddr", &ip, protocol, "dport", &port, "drop"]);
+            self.rule(site, cut, "output", &["ip", "daddr", &ip, protocol, "dport", &port, "drop"]);
         }
     }
 
@@ -119,6 +131,33 @@ impl Net {
         let ip = self.site(other).to_string();
         self.rule(site, Cut::Sites, "output", &["ip", "daddr", &ip, "drop"]);
         self.rule(site, Cut::Sites, "input", &["ip", "saddr", &ip, "drop"]);
+    }
+
+    /// Cuts what one site sends to another; what comes back goes through, and finds nobody.
+    pub fn cut_one_way(&self, from: u8, to: u8) {
+        let ip = self.site(to).to_string();
+        self.rule(from, Cut::Sites, "output", &["ip", "daddr", &ip, "drop"]);
+    }
+
+    /// Leads a port of a site's loopback to an address of ours: what speaks without TLS speaks to loopback only.
+    pub fn lead_loopback(&self, site: u8, port: u16, target: SocketAddr) {
+        let (port, target) = (port.to_string(), target.to_string());
+        let space = self.space(site);
+        let route = "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet";
+        run(&["ip", "netns", "exec", &space, "sh", "-c", route]).expect("to route loopback");
+        self.nft(site, &["add", "table", "ip", "relay"]);
+        let chain = |name, hook, priority: i32| {
+            let hook = format!("{{ type nat hook {hook} priority {priority}; }}");
+            self.nft(site, &["add", "chain", "ip", "relay", name, &hook]);
+        };
+        chain("out", "output", -100);
+        chain("post", "postrouting", 100);
+        let to = ["add", "rule", "ip", "relay", "out", "ip", "daddr", "127.0.0.1", "tcp", "dport", &port];
+        self.nft(site, &[&to[..], &["dnat", "to", &target]].concat());
+        self.nft(
+            site,
+            &["add", "rule", "ip", "relay", "post", "ip", "saddr", "127.0.0.1", "oif", "eth0", "masquerade"],
+        );
     }
 
     fn rule(&self, site: u8, cut: Cut, hook: &str, rule: &[&str]) {

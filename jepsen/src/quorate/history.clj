@@ -32,10 +32,23 @@
   [history f service]
   (last (filter #(= service (get-in % [:value :service])) (oks history f))))
 
-(defn switches
-  "The switches of a service as it was read last, by epoch."
+(defn lists
+  "Every list of a service's switches that was read: the operations. The cluster keeps the newest few dozen only."
   [history service]
-  (into (sorted-map) (map (juxt :epoch identity)) (get-in (final history :switches service) [:value :switches])))
+  (filter #(= service (get-in % [:value :service])) (oks history :switches)))
+
+(defn switches
+  "The switches of a service by epoch, each as it was read last."
+  [history service]
+  (into (sorted-map) (comp (mapcat #(get-in % [:value :switches])) (map (juxt :epoch identity))) (lists history service)))
+
+(defn told?
+  "Whether some list reaches over this epoch, so that it must be in it."
+  [history service epoch]
+  (boolean (some (fn [list]
+                   (let [epochs (map :epoch (get-in list [:value :switches]))]
+                     (and (seq epochs) (<= (apply min epochs) epoch (apply max epochs)))))
+                 (lists history service))))
 
 (defn pairs
   "Each client's operation as one: the invocation with :completed, the completion, or nil where none came."
@@ -59,6 +72,12 @@
   (infos history :witness :write))
 
 (defn taken? [write] (= :taken (get-in write [:value :outcome])))
+
+(defn standing?
+  "Whether the record stood so afterwards. At grade C values and fence are published one after the other: the values that stand
+  while the fence is still the old one are a :half of a write."
+  [write]
+  (contains? #{:taken :half} (get-in write [:value :outcome])))
 
 (defn taken
   "The writes of a service that the witness took."

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -24,17 +25,17 @@ const SKEW_LIMIT: i64 = 30;
 type Answer = (u16, Value);
 
 pub async fn serve(listener: TcpListener, state: Shared) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let state = Arc::clone(&state);
         tokio::spawn(async move {
-            let service = service_fn(move |request| handle(request, Arc::clone(&state)));
+            let service = service_fn(move |request| handle(request, peer.ip(), Arc::clone(&state)));
             // An error here is a connection that a fault closed, or a client that went away.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn handle(request: Request<Incoming>, state: Shared) -> Result<Response<Full<Bytes>>, io::Error> {
+async fn handle(request: Request<Incoming>, caller: IpAddr, state: Shared) -> Result<Response<Full<Bytes>>, io::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -61,7 +62,11 @@ async fn handle(request: Request<Incoming>, state: Shared) -> Result<Response<Fu
         let position = state.faults.iter().position(matches);
         position.map(|position| state.faults.remove(position).2)
     };
-    let carry_out = || answer(&call, &mut state.lock().expect("no panic under the lock"));
+    let carry_out = || {
+        let mut state = state.lock().expect("no panic under the lock");
+        state.caller = caller;
+        answer(&call, &mut state)
+    };
     let html = |status, applied: bool| {
         if applied {
             drop(carry_out());

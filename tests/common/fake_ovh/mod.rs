@@ -12,8 +12,9 @@ mod nameserver;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -71,6 +72,10 @@ struct State {
     faults: Vec<(String, String, Fault)>,
     log: Vec<String>,
     published_sets: Vec<Vec<FakeRecord>>,
+    /// When each set was published, and who asked for it.
+    published_at: Vec<(Instant, IpAddr)>,
+    /// Who makes the call that is being answered.
+    caller: IpAddr,
     next_id: u64,
     /// Somebody publishes the zone after every single edit.
     impatient: bool,
@@ -99,6 +104,11 @@ impl Drop for FakeOvh {
 impl FakeOvh {
     /// Starts with one zone, all rights, and no records.
     pub async fn start(zone: &str) -> Self {
+        Self::start_on(Ipv4Addr::LOCALHOST, zone).await
+    }
+
+    /// The same on an address that clients in other namespaces reach.
+    pub async fn start_on(ip: Ipv4Addr, zone: &str) -> Self {
         let grants = ["GET", "PUT", "POST", "DELETE"].map(|method| (method.to_owned(), "/*".to_owned())).into();
         let zones = BTreeMap::from([(zone.to_owned(), Zone { serial: 2_026_010_101, ..Zone::default() })]);
         let state: Shared = Arc::new(Mutex::new(State {
@@ -108,14 +118,16 @@ impl FakeOvh {
             faults: Vec::new(),
             log: Vec::new(),
             published_sets: Vec::new(),
+            published_at: Vec::new(),
+            caller: ip.into(),
             next_id: 5_386_578_361,
             impatient: false,
             reads_itself: true,
             credential_status: "validated",
         }));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
         let http = listener.local_addr().expect("its address");
-        let (udp, tcp) = nameserver::bind().await;
+        let (udp, tcp) = nameserver::bind(ip).await;
         let dns = udp.local_addr().expect("its address");
         let tasks = vec![
             tokio::spawn(api::serve(listener, Arc::clone(&state))),
@@ -179,6 +191,16 @@ impl FakeOvh {
         self.state().published_sets.clone()
     }
 
+    /// When each of those publications was made, and who asked for it.
+    pub fn publishers(&self) -> Vec<(Instant, IpAddr)> {
+        self.state().published_at.clone()
+    }
+
+    /// No call goes wrong any more.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// Makes the next call whose method and path match (`*`: any method; the path by a part of it) go wrong, once.
     pub fn fail_next(&self, method: &str, path: &str, fault: Fault) {
         self.state().faults.push((method.to_owned(), path.to_owned(), fault));
@@ -223,11 +245,13 @@ impl FakeOvh {
 }
 
 fn publish(state: &mut State, zone: &str) {
+    let by = (Instant::now(), state.caller);
     let zone = state.zones.get_mut(zone).expect("the zone");
     if zone.errors.is_empty() {
         zone.published = zone.staged.values().cloned().collect();
         zone.serial += 1;
         let set = zone.published.clone();
         state.published_sets.push(set);
+        state.published_at.push(by);
     }
 }

@@ -1,6 +1,6 @@
 //! The fake's nameserver: answers from what is published, over UDP and TCP.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use hickory_proto::{
     op::{Message, OpCode, Query, ResponseCode},
@@ -16,9 +16,9 @@ use super::{FakeRecord, Shared, Zone};
 /// The TTL that 0 stands for.
 const DEFAULT_TTL: u32 = 3600;
 
-pub async fn bind() -> (UdpSocket, TcpListener) {
+pub async fn bind(ip: Ipv4Addr) -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
-        let tcp = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let tcp = TcpListener::bind((ip, 0)).await.expect("a port");
         if let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("its address")).await {
             return (udp, tcp);
         }

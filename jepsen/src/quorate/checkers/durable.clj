@@ -5,28 +5,45 @@
   is in the membership at the end; nothing less is left than was shown at any time."
   (:require [quorate.history :as h]))
 
-(defn- switches [history]
+(defn- newest [list] (reduce max 0 (map :epoch (get-in list [:value :switches]))))
+
+(defn- switches
+  "Every list that was asked for after the acknowledgement and reaches back to it has the switch."
+  [history]
   (for [[service _] (h/services history)
-        :let [at-end (h/switches history service)]
-        {{:keys [epoch to]} :value} (filter #(= service (get-in % [:value :service])) (h/oks history :switch))
-        :let [kept (get at-end epoch)]
-        :when (not= to (:to kept))]
-    (str service ": the acknowledged switch of epoch " epoch " to " to
-         (if kept (str " goes to " (:to kept)) " is gone"))))
+        :let [lists (filter #(and (= :switches (:f %)) (= service (get-in % [:value :service])) (= :ok (:type (:completed %))))
+                            (h/pairs history))]
+        {acknowledged :time {:keys [epoch to]} :value} (filter #(= service (get-in % [:value :service])) (h/oks history :switch))
+        :let [later (filter #(> (:time %) acknowledged) lists)
+              wrong (first (for [{:keys [completed]} later
+                                 :let [told (get-in completed [:value :switches])
+                                       kept (first (filter #(= epoch (:epoch %)) told))]
+                                 :when (or (< (newest completed) epoch)
+                                           (and (seq told) (<= (apply min (map :epoch told)) epoch) (not= to (:to kept))))]
+                             {:kept kept :at (:time completed)}))]
+        :when wrong]
+    (str service ": the switch of epoch " epoch " to " to " was acknowledged at " (h/ms acknowledged) " ms, and at "
+         (h/ms (:at wrong)) " ms it " (if (:kept wrong) (str "went to " (:to (:kept wrong))) "is gone"))))
 
 (defn- shrunk [history]
   (for [[service _] (h/services history)
-        :let [at-end (count (h/switches history service))
-              most (reduce max 0 (map #(count (get-in % [:value :switches]))
-                                      (filter #(= service (get-in % [:value :service])) (h/oks history :switches))))]
-        :when (< at-end most)]
-    (str service ": " most " switches were told, " at-end " are left")))
+        :let [all (h/lists history service)
+              most (reduce max 0 (map newest all))
+              left (newest (last all))]
+        :when (and (seq all) (< left most))]
+    (str service ": epoch " most " was told, at the end the newest is " left)))
 
 (defn- members
   "Changes of one node that nobody contested: the last acknowledged one, unless one with an unknown fate came after it."
   [history]
   (let [voters (some-> (last (h/oks history :members)) :value :voters set)
-        changes (filter #(= :member (:f %)) (h/pairs history))]
+        ;; A replacement is two changes: one node goes, another comes.
+        changes (mapcat (fn [op]
+                          (let [{:keys [change node old]} (:value op)]
+                            (if (= :replace change)
+                              [(assoc op :value {:change :promote :node node}) (assoc op :value {:change :remove :node old})]
+                              [op])))
+                        (filter #(= :member (:f %)) (h/pairs history)))]
     (when voters
       (for [[node ops] (group-by #(get-in % [:value :node]) changes)
             :let [decisive (remove #(= :fail (:type (:completed %))) ops)

@@ -4,15 +4,11 @@
   Every list of switches that was ever read is looked at, so that a switch that was there once cannot change or go."
   (:require [quorate.history :as h]))
 
-(defn- lists [history service]
-  (map #(get-in % [:value :switches])
-       (filter #(= service (get-in % [:value :service])) (h/oks history :switches))))
-
 (defn- one-list [service switches]
   (let [switches (sort-by :epoch switches)
         epochs (map :epoch switches)]
     (concat
-     (when-not (= epochs (range 1 (inc (count epochs))))
+     (when-not (= epochs (range (first epochs) (+ (first epochs) (count epochs))))
        [(str service ": the epochs are " (vec epochs))])
      (for [[before after] (partition 2 1 switches) :when (not= (:to before) (:from after))]
        (str service ": epoch " (:epoch after) " leaves " (:from after) ", but epoch " (:epoch before) " went to " (:to before)))
@@ -36,7 +32,7 @@
 (defn check [history]
   (h/verdict 1 (distinct
                 (mapcat (fn [service]
-                          (let [all (lists history service)]
+                          (let [all (keep #(seq (get-in % [:value :switches])) (h/lists history service))]
                             (concat (mapcat #(one-list service %) all)
                                     (changed service all)
                                     (acknowledged history service))))

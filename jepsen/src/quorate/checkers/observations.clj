@@ -3,8 +3,9 @@
 
   A node counts its reports; :add of [node number] is :ok when the leader said that it took the report. At the end each node
   hands out what it applied (:reports), with the index of each and the stretches of the log that it covers. An acknowledged
-  report that is in no recording is lost, unless its place could be in a stretch that nobody recorded. One number applied
-  twice at different places is a report that was counted twice."
+  report that is in no recording is lost, unless its place could be in a stretch that nobody recorded. A number may stand in the
+  log more than once, because a node that restarts counts anew until it is told where it was; but one place in the log holds
+  the same reports in every recording."
   (:require [quorate.history :as h]))
 
 (defn- gap? "Whether some index in [from to] is in no covered stretch." [covered from to]
@@ -14,6 +15,19 @@
       (if-let [[a b] (first (filter (fn [[a b]] (<= a at b)) spans))]
         (recur (inc b) spans)
         true))))
+
+(defn- differing
+  "The places at which two recordings that cover them hold different reports."
+  [recordings]
+  (let [by-index (map (fn [{:keys [elements]}]
+                        (reduce (fn [held [node number index]] (update held index (fnil conj #{}) [node number])) {} elements))
+                      recordings)]
+    (for [index (sort (distinct (mapcat keys by-index)))
+          :let [held (for [[recording reports] (map vector recordings by-index)
+                           :when (not (gap? (:covered recording) index index))]
+                       (get reports index #{}))]
+          :when (> (count (distinct held)) 1)]
+      [index (vec (distinct held))])))
 
 (defn check [history]
   (let [recordings (map :value (h/oks history :reports))
@@ -35,7 +49,7 @@
                         (concat
                          (for [element acknowledged :when (lost? element)]
                            (str "report " (second element) " of node " (first element) " was acknowledged and is in no recording"))
-                         (for [[[node number] indices] places :when (> (count indices) 1)]
-                           (str "report " number " of node " node " was applied at " (sort indices)))))
+                         (for [[index held] (differing recordings)]
+                           (str "at index " index " the recordings hold " held))))
              :acknowledged (count acknowledged)
              :unknown (count (remove #(or (contains? places %) (lost? %)) acknowledged))))))

@@ -11,7 +11,7 @@
   (for [[before after] (partition 2 1 (vals (h/switches history service)))
         :let [began (or (:observed-ms before) (:authorised-ms before))
               since (- (:authorised-ms after) began)]
-        :when (and (automatic? after) (not= :adopt (:cause before)) (< since cooldown-ms))]
+        :when (and (automatic? after) (= (:epoch after) (inc (:epoch before))) (not= :adopt (:cause before)) (< since cooldown-ms))]
     (str service ": epoch " (:epoch after) " came " since " ms after epoch " (:epoch before) ", the cooldown is " cooldown-ms " ms")))
 
 (defn- beyond-budget [history service {:keys [budget budget-window-ms]}]

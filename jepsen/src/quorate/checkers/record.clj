@@ -13,5 +13,5 @@
 
 (defn check [history]
   (h/verdict 5 (distinct
-                (concat (mapcat #(wrong history (str "epoch " (get-in % [:value :epoch])) %) (filter h/taken? (h/writes history)))
+                (concat (mapcat #(wrong history (str "epoch " (get-in % [:value :epoch])) %) (filter h/standing? (h/writes history)))
                         (mapcat #(wrong history "somebody" %) (h/infos history :witness :answer))))))

@@ -12,19 +12,25 @@
         switch (get switches epoch)
         wanted (set (get-in (h/services history) [service :values (:to switch)]))]
     (cond
-      (nil? epoch) [(str service ": a write without a fence" (when cluster (str " of " cluster)))]
-      ;; Without a list nothing can be said; the durable checker says that it is missing.
       (empty? switches) []
-      (nil? switch) [(str service ": a write names epoch " epoch ", which no intent has")]
+      ;; The values go first, under the old fence or under none yet.
+      (= :half outcome)
+      (when (not-any? #(= (set (get-in (h/services history) [service :values (:to %)])) (set values))
+                      (vals switches))
+        [(str service ": values " (vec values) " were published that no intent has")])
+      (nil? epoch) [(str service ": a write without a fence" (when cluster (str " of " cluster)))]
+      (and (nil? switch) (or (> epoch (apply max (keys switches))) (h/told? history service epoch)))
+      [(str service ": a write names epoch " epoch ", which no intent has")]
+      (nil? switch) []
       ;; What was refused carried the values of its own intent all the same.
-      (and (not= outcome :edit) (not= wanted (set values)))
+      (not= wanted (set values))
       [(str service ": a write of epoch " epoch " wants " (vec values) ", its intent " (vec wanted))]
       :else [])))
 
 (defn- cut-off [history write]
   (let [{:keys [lease-ms slack-ms]} (h/setup history)
         sender (get-in write [:value :from])
-        at (:time write)
+        at (or (get-in write [:value :arrived]) (:time write))
         since (- at (h/ms->ns (+ lease-ms slack-ms)))]
     (when (and sender (h/covers? (h/node-spans history sender [:isolated]) since at))
       [(str "node " sender " wrote epoch " (get-in write [:value :epoch]) " of " (get-in write [:value :service])
@@ -37,10 +43,11 @@
                              :let [done (:completed op)]
                              :when (and (= :switch (:f op)) (= :ok (:type done)))]
                          [[(get-in done [:value :service]) (get-in done [:value :epoch])] (:time op)]))]
-    (for [{:keys [time] {:keys [service epoch]} :value} (h/writes history)
-          :let [begun (get asked [service epoch])]
-          :when (and begun (< time begun))]
-      (str service ": epoch " epoch " was written " (h/ms (- begun time)) " ms before it was asked for"))))
+    (for [{:keys [time] {:keys [service epoch arrived]} :value} (h/writes history)
+          :let [begun (get asked [service epoch])
+                at (or arrived time)]
+          :when (and begun (< at begun))]
+      (str service ": epoch " epoch " was written " (h/ms (- begun at)) " ms before it was asked for"))))
 
 (defn check [history]
   (h/verdict 2 (distinct (concat (mapcat #(intents history %) (h/writes history))
