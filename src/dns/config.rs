@@ -10,6 +10,7 @@ use super::{
     authoritative::Authoritative,
     ovh::{Ovh, OvhConfig},
     rfc2136::{Rfc2136, Rfc2136Config},
+    route53::{Route53, Route53Config},
     wire::ServerAddress,
 };
 use crate::core::names::ProviderName;
@@ -30,6 +31,8 @@ pub enum Access {
     Rfc2136(Rfc2136Config),
     /// `type = "ovh"`
     Ovh(OvhConfig),
+    /// `type = "route53"`
+    Route53(Route53Config),
 }
 
 /// Why a provider cannot be built. Shows no credential.
@@ -69,6 +72,7 @@ pub fn build(
             Access::Ovh(config) => {
                 Ovh::new(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
+            Access::Route53(config) => Ok(Arc::new(Route53::new(config)) as _),
         };
         match built {
             Ok(provider) => drop(providers.insert(name.clone(), provider)),

@@ -13,6 +13,8 @@ pub mod inspect;
 pub mod ovh;
 pub mod policy;
 pub mod rfc2136;
+pub mod route53;
+pub(crate) mod text;
 pub mod tsig;
 pub mod wire;
 

@@ -2,6 +2,7 @@
 
 mod ovh;
 mod rfc2136;
+mod route53;
 pub(super) mod secret;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use crate::{
 type Read = fn(&Table<'_, '_>, Environment<'_>) -> Option<Access>;
 
 /// The types of provider, and who reads their keys.
-const TYPES: &[(&str, Read)] = &[("rfc2136", rfc2136::read), ("ovh", ovh::read)];
+const TYPES: &[(&str, Read)] = &[("rfc2136", rfc2136::read), ("ovh", ovh::read), ("route53", route53::read)];
 
 /// Every provider; those that are refused are left out.
 pub(super) fn all(table: &Table<'_, '_>, environment: Environment<'_>) -> BTreeMap<ProviderName, ProviderConfig> {
