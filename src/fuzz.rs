@@ -36,6 +36,7 @@ pub fn targets() -> Vec<Target> {
         crate::dns::ovh::fuzz::TARGETS,
         crate::probe::fuzz::TARGETS,
         crate::grpc::fuzz::TARGETS,
+        crate::inspect::fuzz::TARGETS,
         crate::cli::fuzz::TARGETS,
     ];
     groups.concat()

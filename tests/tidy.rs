@@ -16,6 +16,7 @@ const RULES: &[Rule] = &[
     only_the_store_names_its_engine,
     the_core_is_pure,
     dependencies_run_one_way,
+    inspections_cannot_write,
     nothing_is_unwrapped,
     each_thing_has_one_word,
 ];
@@ -137,6 +138,7 @@ fn dependencies_run_one_way(name: &str, text: &str) -> Vec<String> {
         ("src/dns", &["raft", "leader", "node", "grpc", "cli", "probe", "config"]),
         ("src/raft", &["leader", "node", "grpc", "cli", "dns", "probe"]),
         ("src/leader", &["node", "grpc", "cli"]),
+        ("src/inspect", &["raft", "node", "grpc", "cli", "config"]),
         ("src/grpc", &["node", "cli"]),
         ("src/config", &["raft", "leader", "node", "grpc", "cli", "probe"]),
     ];
@@ -149,6 +151,25 @@ fn dependencies_run_one_way(name: &str, text: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What looks has no way to write: not a provider, only what can be asked of one, and no proposal.
+fn inspections_cannot_write(name: &str, text: &str) -> Vec<String> {
+    if !name.starts_with("src/inspect/") {
+        return Vec::new();
+    }
+    let words = ["Provider", "Providers", "Office", "propose", "write("];
+    let lines = code(name, text).into_iter();
+    let wrong = lines.filter_map(|(i, line)| Some((i, words.iter().find(|word| names_it(line, word))?)));
+    wrong.map(|(i, word)| format!("{name}:{i}: an inspection must not be able to write, and names `{word}`")).collect()
+}
+
+/// A call of that method, or the word on its own.
+fn names_it(line: &str, word: &str) -> bool {
+    match word.strip_suffix('(') {
+        Some(method) => line.contains(&format!(".{method}(")),
+        None => has_word(line, word),
+    }
 }
 
 fn nothing_is_unwrapped(name: &str, text: &str) -> Vec<String> {
@@ -200,6 +221,8 @@ fn each_rule_finds_what_it_looks_for() {
         ),
         (dependencies_run_one_way, "src/dns/ovh.rs", "use crate::raft::Node;", 1),
         (dependencies_run_one_way, "src/leader.rs", "use crate::raft::Node;", 0),
+        (inspections_cannot_write, "src/inspect/a.rs", "use crate::dns::Provider;\nprovider.write(&change);", 2),
+        (inspections_cannot_write, "src/inspect/a.rs", "struct ProviderSeen; // Provider", 0),
         (nothing_is_unwrapped, "src/a.rs", "a.unwrap();\n// a.unwrap()\n#[cfg(test)]\nb.unwrap();", 1),
         (each_thing_has_one_word, "src/a.rs", concat!("// A white", "list."), 1),
     ];

@@ -4,6 +4,8 @@
 //! There is no way to write in here: of the providers there are [`Inspectors`] only, and nothing is proposed to the log.
 
 pub mod drill;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod record;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

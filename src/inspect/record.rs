@@ -26,7 +26,7 @@ pub(super) async fn look(
         Err(error) => findings.push(Finding::of_error(subject::RECORD, &error)),
         Ok(reading) => {
             findings.extend([standing.record(&reading), standing.ttl(&reading), standing.fence(&reading)]);
-            findings.extend(candidate.and_then(|to| standing.write(reading, to)));
+            findings.extend(candidate.and_then(|to| standing.rehearse(reading, to)));
         }
     }
     findings.extend(standing.cooldown());
@@ -119,7 +119,7 @@ impl Standing<'_> {
     }
 
     /// What the leader would do with this reading, decided by the very function that decides it there.
-    fn write(&self, reading: Reading, to: &RegionName) -> Option<Finding> {
+    fn rehearse(&self, reading: Reading, to: &RegionName) -> Option<Finding> {
         const WRITE: &str = "write";
         let service = self.service?;
         let region = service.service.region(to)?;

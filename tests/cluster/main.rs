@@ -31,3 +31,4 @@ mod ovh;
 mod reads;
 mod replay;
 mod stage;
+mod windows;

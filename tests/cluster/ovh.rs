@@ -34,6 +34,28 @@ async fn at_ovh_when_a_refresh_fails() {
     let app = cluster.app().expect("the service");
     assert!(app["drift"].is_null() && app["trouble"].is_null(), "a raised TTL is no drift: {app}");
 
+    // A rehearsal reads, and says what the consumer key lacks.
+    drop(fake.take_log());
+    let drill = cluster.ctl(&["drill", "app"]);
+    let finding = |report: &serde_json::Value, subject: &str, outcome: &str| {
+        let findings = report["findings"].as_array().unwrap_or_else(|| panic!("no findings: {report}")).clone();
+        let found = findings.into_iter().find(|of| of["subject"] == subject && of["outcome"] == outcome);
+        found.unwrap_or_else(|| panic!("no `{subject}` with `{outcome}` in {report:#}"))
+    };
+    let ttl = finding(&drill.json, "ttl", "pass");
+    assert!(ttl["figure"].as_str().unwrap().starts_with("30 s asked for, the provider makes it 60 s"), "{ttl}");
+    finding(&drill.json, "late-write", "pass");
+    finding(&drill.json, "nameservers", "pass");
+    assert_eq!(drill.exit, 0, "{:#}", drill.json);
+    fake.set_grants(&[("GET", "/*"), ("PUT", "/*"), ("POST", "/domain/zone/example.test/record")]);
+    let drill = cluster.ctl(&["drill", "app"]);
+    assert_eq!(drill.exit, 3, "{:#}", drill.json);
+    let lacks = finding(&drill.json, "rights", "fail");
+    assert!(lacks["figure"].as_str().unwrap().contains("/domain/zone/example.test/refresh"), "{lacks}");
+    let log = fake.take_log();
+    assert!(!log.is_empty() && log.iter().all(|call| call.starts_with("GET ")), "a drill only reads: {log:?}");
+    fake.set_grants(&[("GET", "/*"), ("PUT", "/*"), ("POST", "/*"), ("DELETE", "/*")]);
+
     let watch = Watch::begin(fake.dns);
     watch.until(WEST, SOON);
     for _ in 0..4 {

@@ -142,11 +142,11 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
             let position = faults.iter().position(|(of_update, _)| *of_update == update);
             position.and_then(|position| faults.remove(position)).map(|(_, fault)| fault)
         };
-        let carried_out = matches!(
-            fault,
-            None | Some(Fault::Garbage)
-                | Some(Fault::Empty { applied: true } | Fault::Drop { applied: true } | Fault::Hang { applied: true })
-        );
+        let carried_out = match fault {
+            None | Some(Fault::Garbage) => true,
+            Some(Fault::Empty { applied } | Fault::Drop { applied } | Fault::Hang { applied }) => applied,
+            Some(Fault::Rcode(_) | Fault::Hold) => false,
+        };
         if matches!(fault, Some(Fault::Hold)) {
             let late = Arc::clone(&shared);
             let held = message.clone();

@@ -235,29 +235,32 @@ pub fn conclude(columns: &[(String, Vec<Outcome>)]) {
     let mut reasons: Vec<&str> = vec![];
     let mut failures = vec![];
     let widths: Vec<usize> = columns.iter().map(|(name, _)| name.len().max(7)).collect();
-    let header: String = columns.iter().zip(&widths).map(|((name, _), width)| format!("  {name:<width$}")).collect();
-    println!("TABLE: {:<58}{header}", "provider contract");
-    for (row, (title, _)) in cases::CASES.iter().enumerate() {
-        let mut line = String::new();
-        for ((name, outcomes), width) in columns.iter().zip(&widths) {
-            let cell = match &outcomes[row] {
+    let row = |title: &str, cells: &[String]| {
+        let cells: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        println!("TABLE: {title:<58}  {}", cells.join("  ").trim_end());
+    };
+    let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+    row("provider contract", &names);
+    for (number, (title, _)) in cases::CASES.iter().enumerate() {
+        let mut cells = vec![];
+        for (name, outcomes) in columns {
+            cells.push(match &outcomes[number] {
                 Outcome::Ok => "ok".to_owned(),
                 Outcome::NotApplicable(why) => {
                     let known = reasons.iter().position(|reason| reason == why);
-                    let number = known.unwrap_or_else(|| {
+                    let reason = known.unwrap_or_else(|| {
                         reasons.push(why);
                         reasons.len() - 1
                     });
-                    format!("n/a [{}]", number + 1)
+                    format!("n/a [{}]", reason + 1)
                 }
                 Outcome::Failed(why) => {
                     failures.push(format!("{name}, {title}: {why}"));
                     "FAILED".to_owned()
                 }
-            };
-            line += &format!("  {cell:<width$}");
+            });
         }
-        println!("TABLE: {title:<58}{line}");
+        row(title, &cells);
     }
     for (i, reason) in reasons.iter().enumerate() {
         println!("TABLE: [{}] {reason}", i + 1);
