@@ -14,7 +14,7 @@ pub mod ovh;
 pub mod policy;
 pub mod rfc2136;
 pub mod route53;
-pub(crate) mod text;
+mod text;
 pub mod tsig;
 pub mod wire;
 

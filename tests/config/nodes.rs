@@ -20,6 +20,8 @@ fn credentials() -> tempfile::TempDir {
         ("ovh-application-key", "key\n"),
         ("ovh-application-secret", "application-hunter2\n"),
         ("ovh-consumer-key", "consumer-hunter2"),
+        ("aws-access-key-id", "AKIAEXAMPLE"),
+        ("aws-secret-access-key", "aws-hunter2"),
     ] {
         let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -59,6 +61,10 @@ fn the_example_is_a_configuration() {
     let Access::Ovh(access) = &ovh.access else { panic!("ovh-main is ovh: {ovh:?}") };
     assert_eq!(access.endpoint.to_string(), "https://eu.api.ovh.com/1.0");
     assert_eq!(access.consumer_key.expose(), "consumer-hunter2");
+    let aws = &config.providers["aws"];
+    let Access::Route53(access) = &aws.access else { panic!("aws is route53: {aws:?}") };
+    assert_eq!(access.aws.keys.as_ref().unwrap().secret.expose(), "aws-hunter2");
+    assert_eq!(access.hosted_zones[&"example.com".parse().unwrap()], "Z0123456789ABCDEFGHIJ");
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
 }

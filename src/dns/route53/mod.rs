@@ -206,27 +206,26 @@ impl Route53 {
     /// Follows a change until it is INSYNC or the time is over, and says which.
     async fn follow(&self, id: &str) -> String {
         let (began, mut pause) = (Instant::now(), PAUSES.0);
-        let mut heard = "PENDING";
         loop {
-            match self.client().await.get_change().id(id).send().await {
+            let heard = match self.client().await.get_change().id(id).send().await {
                 Ok(answer) if answer.change_info().is_some_and(|info| *info.status() == ChangeStatus::Insync) => {
                     let took = began.elapsed();
                     tracing::info!(change = id, ?took, "Route 53: INSYNC");
                     return format!("INSYNC after {:.1} s", took.as_secs_f64());
                 }
                 Ok(_) => {
-                    heard = "PENDING";
                     tracing::info!(change = id, waited = ?began.elapsed(), "Route 53: PENDING");
+                    "PENDING"
                 }
                 Err(error) => {
-                    heard = "unknown whether INSYNC";
                     let why = meaning(&error, "GetChange", Effect::None);
                     tracing::warn!(change = id, %why, "Route 53 does not say how far the change is");
                     if !why.retryable() {
-                        return format!("{heard}: {why}");
+                        return format!("unknown whether INSYNC: {why}");
                     }
+                    "unknown whether INSYNC"
                 }
-            }
+            };
             if began.elapsed() + pause >= self.insync_within {
                 return format!("{heard} after {:.1} s", began.elapsed().as_secs_f64());
             }
