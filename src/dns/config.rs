@@ -8,9 +8,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Provider, Providers,
     authoritative::Authoritative,
+    cloudflare::{Cloudflare, CloudflareConfig},
+    exec::{Exec, ExecConfig},
     ovh::{Ovh, OvhConfig},
+    powerdns::{PowerDns, PowerDnsConfig},
     rfc2136::{Rfc2136, Rfc2136Config},
     route53::{Route53, Route53Config},
+    webhook::{Webhook, WebhookConfig},
     wire::ServerAddress,
 };
 use crate::core::names::ProviderName;
@@ -33,6 +37,14 @@ pub enum Access {
     Ovh(OvhConfig),
     /// `type = "route53"`
     Route53(Route53Config),
+    /// `type = "cloudflare"`
+    Cloudflare(CloudflareConfig),
+    /// `type = "powerdns"`
+    PowerDns(PowerDnsConfig),
+    /// `type = "webhook"`
+    Webhook(WebhookConfig),
+    /// `type = "exec"`
+    Exec(ExecConfig),
 }
 
 /// Why a provider cannot be built. Shows no credential.
@@ -73,6 +85,10 @@ pub fn build(
                 Ovh::new(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
             Access::Route53(config) => Ok(Arc::new(Route53::new(config)) as _),
+            Access::Webhook(config) => Webhook::new(config).map(|provider| Arc::new(provider) as _),
+            Access::Exec(config) => Exec::new(config).map(|provider| Arc::new(provider) as _),
+            Access::PowerDns(config) => PowerDns::new(config).map(|provider| Arc::new(provider) as _),
+            Access::Cloudflare(config) => Cloudflare::new(config).map(|provider| Arc::new(provider) as _),
         };
         match built {
             Ok(provider) => drop(providers.insert(name.clone(), provider)),

@@ -5,17 +5,22 @@
 //! record (invariant 5), never retries a write by itself, and never logs a credential.
 
 pub mod authoritative;
+pub mod cloudflare;
 pub mod config;
+pub mod exec;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod hook;
 pub mod http;
 pub mod inspect;
 pub mod ovh;
 pub mod policy;
+pub mod powerdns;
 pub mod rfc2136;
 pub mod route53;
 mod text;
 pub mod tsig;
+pub mod webhook;
 pub mod wire;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -59,6 +64,20 @@ pub struct Reading {
     pub rrset: Option<RrSet>,
     /// The fence beside it.
     pub fence: FenceReading,
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.rrset {
+            Some(rrset) => rrset.fmt(f)?,
+            None => f.write_str("nothing")?,
+        }
+        match &self.fence {
+            FenceReading::Absent => f.write_str(" without a fence"),
+            FenceReading::Present(fence) => write!(f, " under `{fence}`"),
+            FenceReading::Unreadable(texts) => write!(f, " under `{}`", clip(&texts.join(" | "))),
+        }
+    }
 }
 
 /// What stood at the fence's name.
@@ -174,6 +193,17 @@ impl Change {
             FenceReading::Present(_) | FenceReading::Absent => Ok(()),
         }
     }
+}
+
+/// Refuses what a provider of plain DNS cannot hold.
+fn only_dns(record: &Record) -> Result<(), ProviderError> {
+    if record.rtype.is_in_dns() {
+        return Ok(());
+    }
+    Err(ProviderError::Permanent {
+        message: format!("{record} is no DNS record"),
+        hint: "give the record a type of DNS, or a provider that switches pools".to_owned(),
+    })
 }
 
 /// The beginning of a text that came from outside, fit for one line of a message.

@@ -1,10 +1,10 @@
 //! The least-privilege policy of each type of provider, for whoever has no cluster yet.
 
-use super::{Grant, ovh, rfc2136, route53};
+use super::{Grant, cloudflare, ovh, powerdns, rfc2136, route53};
 use crate::core::record::{DomainName, Record};
 
 /// The types that a policy is known for: a new provider adds its `type` here and a line below.
-pub const KINDS: [&str; 3] = ["rfc2136", "ovh", "route53"];
+pub const KINDS: [&str; 5] = ["rfc2136", "ovh", "cloudflare", "powerdns", "route53"];
 
 /// What the policies are about besides the records.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub fn least_privilege(kind: &str, options: &Options, records: &[Record]) -> Res
             ovh::policy(&endpoint, records)
         }
         "route53" => route53::policy(&|_| None, records),
+        "cloudflare" => cloudflare::policy(records),
+        "powerdns" => powerdns::policy(records),
         other => return Err(format!("no policy is known for providers of type `{other}`")),
     })
 }

@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 use quorate::{
     config::{self, Config},
     core::service::Check,
-    dns::{config::Access, tsig::Algorithm},
+    dns::{Grade, cloudflare::CloudflareConfig, config::Access, tsig::Algorithm},
 };
 
 use crate::{assert_golden, read, with};
@@ -22,6 +22,9 @@ fn credentials() -> tempfile::TempDir {
         ("ovh-consumer-key", "consumer-hunter2"),
         ("aws-access-key-id", "AKIAEXAMPLE"),
         ("aws-secret-access-key", "aws-hunter2"),
+        ("cloudflare-token", "token-hunter2"),
+        ("powerdns-api-key", "key-hunter2"),
+        ("webhook-secret", "hunter2-hunter2-hunter2"),
     ] {
         let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -67,6 +70,46 @@ fn the_example_is_a_configuration() {
     assert_eq!(access.hosted_zones[&"example.com".parse().unwrap()], "Z0123456789ABCDEFGHIJ");
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
+}
+
+/// The providers of the example that are comments, taken for what they show.
+#[test]
+fn the_providers_that_the_example_has_as_comments_are_configurations() {
+    let example = read(EXAMPLE);
+    let (before, rest) = example.split_once("# Other types;").unwrap();
+    let (comments, after) = rest.split_once("\n\n").unwrap();
+    let shown: Vec<_> = comments.lines().skip(1).map(|line| line.trim_start_matches('#').trim_start()).collect();
+    let text = shown.join("\n").replace("Without these", "# Without these");
+    let whole = format!("{before}\n{text}\n\n{after}");
+    let (config, warnings) = parse(&whole).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    let Access::Cloudflare(access) = &config.providers["cloudflare-main"].access else { panic!("{config:?}") };
+    assert_eq!((access.zone_ids.len(), access.base_url.to_string().as_str()), (1, CloudflareConfig::BASE_URL));
+    let Access::PowerDns(access) = &config.providers["powerdns-main"].access else { panic!("{config:?}") };
+    assert_eq!((access.server.as_str(), access.base_url.to_string().as_str()), ("localhost", "http://127.0.0.1:8081"));
+    let Access::Webhook(access) = &config.providers["own-endpoint"].access else { panic!("{config:?}") };
+    assert_eq!((access.grade, access.timeout), (Grade::C, Duration::from_secs(10)));
+    let Access::Exec(access) = &config.providers["own-program"].access else { panic!("{config:?}") };
+    assert_eq!((access.grade, access.arguments.len()), (Grade::C, 3));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for (old, new, wanted) in [
+        (
+            "023e105f",
+            "xyz",
+            "provider.cloudflare-main.zone_ids.\"example.com\": a zone's id is 32 digits of 0-9 and a-f",
+        ),
+        (
+            "token_credential",
+            "token",
+            "provider.cloudflare-main.token: `token` itself does not belong into a configuration",
+        ),
+    ] {
+        assert!(
+            problems(&with(&whole, old, new)).iter().any(|told| told.contains(wanted)),
+            "{:?}",
+            problems(&with(&whole, old, new))
+        );
+    }
 }
 
 #[test]
@@ -186,7 +229,7 @@ fn a_file_is_loaded_by_its_name() {
 #[test]
 fn the_unit_loads_the_credentials_of_the_example() {
     let unit = read("deploy/quorated.service");
-    let example = read(EXAMPLE);
+    let example: String = read(EXAMPLE).lines().filter(|line| !line.starts_with('#')).collect();
     let named: Vec<_> = example.split("_credential = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(named.len(), 4);
     for name in named {

@@ -87,7 +87,9 @@ fn each_mistake_is_one_error() {
         (
             "type = \"A\"",
             "type = \"TXT\"",
-            &["record[0].type: `TXT` is not a record type that can fail over: use A, AAAA or CNAME"],
+            &[
+                "record[0].type: `TXT` is not a record type that can fail over: use A, AAAA or CNAME, or POOL for a switch that is no DNS record",
+            ],
         ),
         (
             "name = \"app\"\ntype",

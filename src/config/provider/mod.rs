@@ -1,9 +1,12 @@
 //! `[provider.NAME]`: how this node reaches the providers that services name. One file a `type`.
 
+mod cloudflare;
 mod ovh;
+mod powerdns;
 mod rfc2136;
 mod route53;
 pub(super) mod secret;
+mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +14,7 @@ use crate::{
     core::names::ProviderName,
     dns::{
         config::{Access, ProviderConfig},
+        http::BaseUrl,
         wire::ServerAddress,
     },
     reader::{Table, Value},
@@ -21,7 +25,15 @@ use crate::{
 type Read = fn(&Table<'_, '_>, Environment<'_>) -> Option<Access>;
 
 /// The types of provider, and who reads their keys.
-const TYPES: &[(&str, Read)] = &[("rfc2136", rfc2136::read), ("ovh", ovh::read), ("route53", route53::read)];
+const TYPES: &[(&str, Read)] = &[
+    ("rfc2136", rfc2136::read),
+    ("ovh", ovh::read),
+    ("cloudflare", cloudflare::read),
+    ("powerdns", powerdns::read),
+    ("webhook", webhook::webhook),
+    ("exec", webhook::exec),
+    ("route53", route53::read),
+];
 
 /// Every provider; those that are refused are left out.
 pub(super) fn all(table: &Table<'_, '_>, environment: Environment<'_>) -> BTreeMap<ProviderName, ProviderConfig> {
@@ -58,6 +70,11 @@ fn types() -> String {
     let quoted: Vec<_> = TYPES.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     let (last, first) = quoted.split_last().expect("there are types");
     format!("{} and {last}", first.join(", "))
+}
+
+/// Where an API is: `base_url`, or the provider's own.
+fn base_url(table: &Table<'_, '_>, default: &str) -> Option<BaseUrl> {
+    table.get("base_url").map_or_else(|| default.parse().ok(), |value| value.parse())
 }
 
 /// The servers to ask after a write; those of the zone when empty.

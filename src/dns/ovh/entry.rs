@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use super::super::text::{quote, unquote};
 use crate::core::record::{DomainName, RecordType, RecordValue, RrSet};
 
 /// One value of an RRset: `GET /domain/zone/{zone}/record/{id}`.
@@ -96,43 +97,9 @@ pub(super) fn rrset(rtype: RecordType, zone: &DomainName, entries: &[Entry]) -> 
     Ok(Some(RrSet { ttl, values }))
 }
 
-/// A text as a zone file has it (RFC 1035 §5.1), which is how OVH takes and gives it.
-pub(super) fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// The text that a quoted target stands for, its strings joined; an unquoted one stands for itself.
-pub(super) fn unquote(target: &str) -> String {
-    if !target.starts_with('"') {
-        return target.to_owned();
-    }
-    let mut text = String::with_capacity(target.len());
-    let mut quoted = false;
-    let mut characters = target.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => quoted = !quoted,
-            '\\' => text.extend(characters.next()),
-            other if quoted => text.push(other),
-            _ => {}
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_survive_their_quotes() {
-        for text in ["v=1 cluster=prod epoch=42", r#"a "b" \c"#, ""] {
-            assert_eq!(unquote(&quote(text)), text);
-        }
-        assert_eq!(unquote("v=1 cluster=prod epoch=42"), "v=1 cluster=prod epoch=42");
-        assert_eq!(unquote(r#""v=1 cluster=" "prod epoch=42""#), "v=1 cluster=prod epoch=42");
-        assert_eq!(unquote("\"unfinished\\"), "unfinished");
-    }
 
     #[test]
     fn a_target_without_a_dot_lies_in_the_zone() {

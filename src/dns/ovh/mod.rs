@@ -286,7 +286,7 @@ impl Provider for Ovh {
         // An edit that fails below has been staged at most: the record that the world sees is still the old one.
         let before = self.staged(record, places).await?;
         if !change.holds_at(&before.reading) {
-            return Err(ProviderError::Stale(format!("{record} is not what was read: {}", shown(&before.reading))));
+            return Err(ProviderError::Stale(format!("{record} is not what was read: {}", before.reading)));
         }
         let targets: Vec<_> = wanted.values.iter().map(entry::target).collect();
         let old = canonical(record, before.entries)?;
@@ -321,8 +321,7 @@ impl Ovh {
             return Ok(());
         }
         Err(ProviderError::Indeterminate(format!(
-            "{record} is being edited by somebody else: staged is {}; this write did not publish it",
-            shown(&staged)
+            "{record} is being edited by somebody else: staged is {staged}; this write did not publish it"
         )))
     }
 
@@ -348,12 +347,7 @@ struct Names {
 
 impl Names {
     fn of(record: &Record) -> Result<Self, ProviderError> {
-        if !record.rtype.is_in_dns() {
-            return Err(ProviderError::Permanent {
-                message: format!("{record} is no DNS record"),
-                hint: "give the record a type of DNS, or a provider that switches pools".to_owned(),
-            });
-        }
+        super::only_dns(record)?;
         let relative = |name: &crate::core::record::DomainName| {
             name.relative_to(&record.zone).map(str::to_owned).ok_or_else(|| ProviderError::Permanent {
                 message: format!("{name} does not lie in zone {}", record.zone),
@@ -401,14 +395,5 @@ fn after_publication(fence: &Fence, error: ProviderError) -> ProviderError {
             ProviderError::Permanent { message: format!("{message} ({said})"), hint }
         }
         other => ProviderError::Indeterminate(format!("{said}: {other}")),
-    }
-}
-
-fn shown(reading: &Reading) -> String {
-    let rrset = reading.rrset.as_ref().map_or("nothing".to_owned(), ToString::to_string);
-    match &reading.fence {
-        FenceReading::Absent => format!("{rrset} without a fence"),
-        FenceReading::Present(fence) => format!("{rrset} under `{fence}`"),
-        FenceReading::Unreadable(texts) => format!("{rrset} under `{}`", super::clip(&texts.join(" | "))),
     }
 }
