@@ -46,6 +46,7 @@
 //! | [`cli`] | `quoratectl`, one file a command family |
 //! | [`config`], [`service_file`], [`reader`], [`diagnostic`], [`secret`] | TOML to validated values, every mistake at once; credentials |
 //! | [`tls`], [`pki`] | who is calling; the cluster's certificates |
+//! | [`evidence`] | the evidence of switches as a file, and its verification without a cluster |
 //! | [`demo`] | the whole of it on one machine, and a judge |
 //!
 //! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `grpc → inspect → leader,
@@ -97,6 +98,7 @@ pub mod demo;
 pub mod diagnostic;
 pub mod dns;
 pub mod dynamodb;
+pub mod evidence;
 #[cfg(feature = "testing")]
 pub mod fuzz;
 pub mod grpc;
@@ -114,6 +116,7 @@ pub mod reader;
 pub mod replay;
 pub mod secret;
 pub mod service_file;
+pub mod surroundings;
 pub mod telemetry;
 pub mod tls;
 pub mod view;

@@ -13,9 +13,11 @@ use crate::proto::v1;
 
 mod audit;
 mod replication;
+mod sight;
 
 pub use audit::AuditEntry;
 pub use replication::{LostWrites, Replication, Replications};
+pub use sight::Sight;
 
 /// The lower-case word of a protobuf enum value: `VERDICT_UP` is `up`. What this version does not know is `unrecognised`.
 fn word<E: TryFrom<i32>>(value: i32, name: impl Fn(&E) -> &'static str, prefix: &str) -> String {
@@ -299,6 +301,12 @@ pub struct Evidence {
     pub receipts: BTreeMap<String, String>,
     /// What each nameserver answered.
     pub answers: Vec<Answer>,
+    /// The SHA-256 of the service file, with regions and policy.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// What each node's controls said, and which peers it reached.
+    #[serde(default)]
+    pub sight: Vec<Sight>,
     /// What the table's replica may lack; `null` where there is no table.
     #[serde(default)]
     pub lost_writes: Option<LostWrites>,

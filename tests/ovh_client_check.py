@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Holds the fake of OVH's API against python-ovh, OVH's own client.
 
-usage: ovh_client_check.py BASE_URL ZONE APPLICATION_KEY APPLICATION_SECRET CONSUMER_KEY
+usage: ovh_client_check.py BASE_URL ZONE APPLICATION_KEY APPLICATION_SECRET CONSUMER_KEY CLIENT_ID CLIENT_SECRET
 
 Only what python-ovh itself accepts and raises is checked, so that the fake is right by a judge that is not ours.
 """
 
+import os
 import sys
 
 import ovh
@@ -21,7 +22,7 @@ def expect(error, call):
     raise AssertionError(f"{error.__name__} expected, got {result!r}")
 
 
-def main(url, zone, key, secret, consumer):
+def main(url, zone, key, secret, consumer, client_id, client_secret):
     ovh_client.ENDPOINTS["fake"] = url
 
     def connect(key=key, secret=secret, consumer=consumer):
@@ -77,6 +78,14 @@ def main(url, zone, key, secret, consumer):
     late._time_delta = -3600
     skewed = expect(ovh.exceptions.BadParametersError, lambda: late.get(f"{base}/soa"))
     assert skewed.response.json()["errorCode"] == "QUERY_TIME_OUT", skewed
+
+    # A service account: a token for its id and secret, another when the first is good no more.
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
+    ovh_client.OAUTH2_TOKEN_URLS["fake"] = f"{url}/auth/oauth2/token"
+    account = ovh.Client(endpoint="fake", client_id=client_id, client_secret=client_secret)
+    assert account.get(f"{base}/soa")["serial"] > serial
+    stranger = ovh.Client(endpoint="fake", client_id=client_id, client_secret="wrong")
+    expect(ovh.exceptions.OAuth2FailureError, lambda: stranger.get(f"{base}/soa"))
     print("python-ovh: every check passed")
 
 

@@ -10,17 +10,21 @@ use super::{
     explain::rules,
     failure::{Exit, Failure},
     output::{Screen, printable, table},
+    sealed,
     switch::switches,
     verdict::age,
 };
 use crate::{
     proto::v1,
-    view::{Answer, Evidence, Read, RegionEvidence, Switch},
+    view::{Answer, Evidence, Read, RegionEvidence, Sight, Switch},
 };
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  quoratectl evidence get app")]
+#[command(after_help = "Examples:\n  \
+    quoratectl evidence get app\n  \
+    quoratectl evidence export app --out app.json\n  \
+    quoratectl evidence verify app.json")]
 pub enum Command {
     /// The evidence of one switch: votes, rules, receipts, nameserver answers
     #[command(after_help = "Examples:\n  quoratectl evidence get app\n  quoratectl evidence get app 7 -o json")]
@@ -30,17 +34,39 @@ pub enum Command {
         /// The switch's epoch [default: the newest]
         epoch: Option<u64>,
     },
+    /// Writes the evidence of every switch that is over into one file, which can be verified without a cluster
+    #[command(after_help = "Examples:\n  \
+        quoratectl evidence export --out all.json\n  \
+        quoratectl evidence export app --out app.json\n  \
+        quoratectl evidence export app --epoch 7")]
+    Export(sealed::Export),
+    /// Verifies a file that was exported, without a cluster: every hash, the chain, the votes and the rules
+    #[command(after_help = "Examples:\n  \
+        quoratectl evidence verify app.json\n  \
+        quoratectl evidence verify app.json --expect-head 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n  \
+        quoratectl evidence verify today.json --previous yesterday.json\n\n\
+        A chain of hashes proves that nothing was changed since its head was seen, and nothing of who saw it first: compare the\n\
+        head with another node's, or with an earlier export. Exit code 8 when anything is wrong; each fault is named.")]
+    Verify(sealed::Verify),
 }
 
 #[derive(Serialize)]
 struct Answered {
     switch: Switch,
     evidence: serde_json::Value,
+    /// Over the bundle; `null` while the switch is not over.
+    hash: Option<String>,
+    /// Of the bundle before it.
+    previous_hash: Option<String>,
     read: Read,
 }
 
 pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    let Command::Get { service, epoch } = command;
+    let (service, epoch) = match command {
+        Command::Get { service, epoch } => (service, epoch),
+        Command::Export(export) => return sealed::export(export, session, screen).await,
+        Command::Verify(verify) => return sealed::verify(&verify, screen),
+    };
     let request =
         v1::GetEvidenceRequest { service, epoch: epoch.unwrap_or_default(), consistency: session.consistency() };
     let get = |channel, request| async { verdicts(channel).get_evidence(request).await };
@@ -50,6 +76,8 @@ pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -
     let answered = Answered {
         switch: answer.switch.unwrap_or_default().into(),
         evidence,
+        hash: Some(answer.hash).filter(|hash| !hash.is_empty()),
+        previous_hash: Some(answer.previous_hash).filter(|hash| !hash.is_empty()),
         read: answer.read.unwrap_or_default().into(),
     };
     screen.answer(&answered, in_words)?;
@@ -59,7 +87,8 @@ pub async fn run(command: Command, session: &Session, screen: &mut Screen<'_>) -
 /// What a person is shown of evidence in JSON.
 #[cfg(feature = "testing")]
 pub(super) fn shown(evidence: serde_json::Value) -> String {
-    in_words(&Answered { switch: v1::Switch::default().into(), evidence, read: v1::ReadInfo::default().into() })
+    let (switch, read) = (v1::Switch::default().into(), v1::ReadInfo::default().into());
+    in_words(&Answered { switch, evidence, hash: None, previous_hash: None, read })
 }
 
 fn in_words(of: &Answered) -> String {
@@ -70,16 +99,23 @@ fn in_words(of: &Answered) -> String {
             parts.extend(evidence.reason.iter().map(|reason| format!("reason: {}\n", printable(reason))));
             parts.extend([
                 votes(&evidence.regions),
+                sights(&evidence.sight),
                 rules(&evidence.rules),
                 receipts(&evidence.receipts),
                 answers(&evidence.answers),
             ]);
+            parts.extend(evidence.file.iter().map(|file| format!("service file: SHA-256 {}\n", printable(file))));
         }
         // A newer node's evidence is still worth showing, if not as tables.
         Err(_) => {
             let text = format!("{:#}\n", of.evidence);
             parts.push(text.split_inclusive('\n').map(|line| printable(line.trim_end()) + "\n").collect());
         }
+    }
+    if let Some(hash) = &of.hash {
+        let after =
+            of.previous_hash.as_ref().map_or("the first".to_owned(), |hash| format!("after {}", printable(hash)));
+        parts.push(format!("sealed: {} {after}\n", printable(hash)));
     }
     parts.retain(|part| !part.is_empty());
     format!("{}{}", parts.join("\n"), age(&of.read))
@@ -102,6 +138,27 @@ fn votes(regions: &[RegionEvidence]) -> String {
         })
     });
     table(["REGION", "SITE", "NODE", "OPINION", "WHY", "RUNS"], rows)
+}
+
+/// What each node saw of its own controls and peers.
+fn sights(sights: &[Sight]) -> String {
+    let ids = |ids: &[u64]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let row = |of: &Sight| {
+        let failing = of.controls.iter().filter_map(|of| Some(format!("{} ({})", of.control, of.fails.as_ref()?)));
+        let failing = failing.collect::<Vec<_>>();
+        let working = format!("{} of {}", of.controls.len() - failing.len(), of.controls.len());
+        [
+            of.site.clone(),
+            of.node.to_string(),
+            of.blind.as_ref().map_or_else(|| "sees".to_owned(), |why| format!("blind: {why}")),
+            working,
+            failing.join(", "),
+            ids(&of.peers_reached),
+            ids(&of.peers_missed),
+        ]
+    };
+    let header = ["SITE", "NODE", "SIGHT", "CONTROLS WORK", "FAILING", "PEERS REACHED", "MISSED"];
+    table(header, sights.iter().map(row))
 }
 
 fn receipts(receipts: &BTreeMap<String, String>) -> String {

@@ -2,12 +2,13 @@
 
 use tonic::{Code, Status};
 
-use super::{cluster::MemberArgument, connect, evidence, failure::Failure};
+use super::{cluster::MemberArgument, connect, evidence, failure::Failure, sealed};
 use crate::fuzz::{Target, joined, split};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "command-line", run: arguments, seeds: some_arguments },
     Target { name: "cli-shown", run: shown, seeds: crate::grpc::fuzz::answers },
+    Target { name: "evidence-file", run: evidence_file, seeds: some_evidence },
 ];
 
 fn arguments(input: &[u8]) {
@@ -36,6 +37,31 @@ fn some_arguments() -> Vec<Vec<u8>> {
 fn harmless(shown: &str) {
     let wrong = |c: char| c.is_control() && c != '\n';
     assert!(!shown.contains(wrong), "a terminal would obey this: {shown:?}");
+}
+
+/// A file of evidence: verified, or refused with the places.
+fn evidence_file(input: &[u8]) {
+    harmless(&sealed::shown(input));
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if crate::evidence::verify(input).is_ok() {
+        let document = serde_json::from_str(text).expect("what verifies is JSON");
+        assert_eq!(crate::evidence::text(&document), text, "each byte counts");
+    }
+}
+
+fn some_evidence() -> Vec<Vec<u8>> {
+    let (state, name) = crate::fuzz::serving();
+    let exported = crate::evidence::Exported {
+        cluster: "prod".parse().expect("a name"),
+        node: 1,
+        applied_index: state.position.index,
+        term: state.position.term,
+        wall_ms: 7,
+        program: "1.0.0".to_owned(),
+    };
+    let of = |service| crate::evidence::text(&crate::evidence::export(&state, &exported, service, None)).into_bytes();
+    let real = include_bytes!("../../tests/fixtures/evidence/v1.json").to_vec();
+    vec![of(None), of(Some(&name)), real, b"{\"format\":\"quorate evidence\",\"version\":1}".to_vec()]
 }
 
 /// A node's evidence, or its refusal with all that it carries.

@@ -19,6 +19,7 @@ mod output;
 mod pki;
 mod provider;
 mod replay;
+mod sealed;
 mod service;
 mod switch;
 mod verdict;
@@ -56,7 +57,7 @@ use output::Output;
         "  5   no node, leader or quorum reachable: nothing was changed\n",
         "  6   outcome unknown: it may or may not happen, read before trying again\n",
         "  7   no permission, or a certificate was not accepted\n",
-        "  8   invalid input: every problem is listed\n",
+        "  8   invalid input, or evidence that does not verify: every problem is listed\n",
         "  10  `verdict get --exit-code`: the active region is down\n",
         "  11  `verdict get --exit-code`: the active region is undecided, or none is active yet\n\n",
         "Context file: ~/.config/quorate/config.toml with the keys nodes, ca, cert, key, timeout, consistency.\n",
@@ -180,6 +181,7 @@ impl Cli {
             Command::Service(service::Command::Check { files }) => return service::check(&files, screen),
             Command::Provider(provider::Command::Policy(of)) => return provider::print_policy(of, screen),
             Command::Completions { shell } => return completions(shell, screen.out),
+            Command::Evidence(evidence::Command::Verify(verify)) => return sealed::verify(&verify, screen),
             // A recording in a file needs none either.
             Command::Replay(arguments) => return replay::run(arguments, connection, screen).await,
             Command::Dynamodb(command) => return dynamodb::run(command, connection, screen).await,

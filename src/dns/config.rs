@@ -10,7 +10,7 @@ use super::{
     authoritative::Authoritative,
     cloudflare::{Cloudflare, CloudflareConfig},
     exec::{Exec, ExecConfig},
-    ovh::{Ovh, OvhConfig},
+    ovh::{Ovh, OvhConfig, OvhOAuth2Config},
     powerdns::{PowerDns, PowerDnsConfig},
     rfc2136::{Rfc2136, Rfc2136Config},
     route53::{Route53, Route53Config},
@@ -37,6 +37,8 @@ pub enum Access {
     Ovh(OvhConfig),
     /// `type = "route53"`
     Route53(Route53Config),
+    /// `type = "ovh"` with a service account
+    OvhOAuth2(OvhOAuth2Config),
     /// `type = "cloudflare"`
     Cloudflare(CloudflareConfig),
     /// `type = "powerdns"`
@@ -88,6 +90,9 @@ pub fn build(
             Access::Webhook(config) => Webhook::new(config).map(|provider| Arc::new(provider) as _),
             Access::Exec(config) => Exec::new(config).map(|provider| Arc::new(provider) as _),
             Access::PowerDns(config) => PowerDns::new(config).map(|provider| Arc::new(provider) as _),
+            Access::OvhOAuth2(config) => {
+                Ovh::with_oauth2(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
+            }
             Access::Cloudflare(config) => Cloudflare::new(config).map(|provider| Arc::new(provider) as _),
         };
         match built {

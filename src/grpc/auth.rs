@@ -37,7 +37,7 @@ pub fn access(path: &str) -> Option<Access> {
         (
             "quorate.v1.VerdictService",
             "GetVerdict" | "ListVerdicts" | "WatchVerdicts" | "Explain" | "ListSwitches" | "GetEvidence"
-            | "ListReplication",
+            | "ExportEvidence" | "ListReplication",
         )
         | ("quorate.v1.AdminService", "ListServices" | "ListMembers" | "ListAuditLog" | "ListProviders")
         | ("quorate.v1.HistoryService", "ExportHistory")

@@ -219,6 +219,8 @@ pub fn evidence(of: &Switch) -> view::Evidence {
                 agrees: line.agrees,
             })
             .collect(),
+        file: Some(evidence.file.clone()).filter(|file| !file.is_empty()),
+        sight: evidence.sight.iter().map(|(node, sight)| view::Sight::of(*node, sight)).collect(),
     }
 }
 

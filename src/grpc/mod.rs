@@ -24,11 +24,10 @@ pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Server, ServerTlsConfig, server::TcpIncoming},
+    transport::{Server, ServerTlsConfig},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -40,6 +39,7 @@ use crate::{
         FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, history_service_server::HistoryServiceServer,
         verdict_service_server::VerdictServiceServer,
     },
+    surroundings::Incoming,
     view,
 };
 
@@ -103,15 +103,12 @@ pub async fn set_health(health: &HealthReporter, serving: bool) {
 /// # Errors
 /// The certificates do not fit, or the listener broke.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: Incoming,
     tls: ServerTlsConfig,
     cluster: ClusterId,
     routes: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    // With a listener of our own, the builder's `tcp_nodelay` does nothing: without this each answer, and so each commit, would
-    // wait some 40 ms for a delayed acknowledgement.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .tls_config(tls.timeout(HANDSHAKE))?
         .max_concurrent_streams(STREAMS_LIMIT)

@@ -1,6 +1,11 @@
 //! `VerdictService`: reads only.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures::{Stream, StreamExt};
 use tokio::{
@@ -22,6 +27,7 @@ use crate::{
         names::{Epoch, RegionName, ServiceName},
         state::{Position, Refusal, ServiceState, State},
     },
+    evidence::{self, Exported},
     proto::v1::{self, verdict_service_server::VerdictService},
 };
 
@@ -184,12 +190,58 @@ impl VerdictService for Verdicts {
                 let message = format!("service `{name}` has {which}; the oldest are forgotten");
                 Box::new(status(Code::NotFound, "NO_SWITCH", message, []))
             })?;
-            Ok((convert::switch(name, switch), convert::evidence(switch)))
+            let over = service.history.iter().position(|of| of.epoch == switch.epoch);
+            let sealed = over.and_then(|i| service.chain().into_iter().nth(i));
+            Ok((convert::switch(name, switch), convert::evidence(switch), sealed))
         };
-        let ((switch, evidence), read) = self.of_service(consistency, &service, look).await?;
+        let ((switch, evidence, sealed), read) = self.of_service(consistency, &service, look).await?;
         let evidence_json =
             serde_json::to_string(&evidence).map_err(|error| Status::internal(format!("evidence: {error}")))?;
-        Ok(Response::new(v1::GetEvidenceResponse { switch: Some(switch), evidence_json, read: Some(read) }))
+        let previous = sealed.as_ref().and_then(|of| of.bundle["previous"].as_str()).unwrap_or_default().to_owned();
+        Ok(Response::new(v1::GetEvidenceResponse {
+            switch: Some(switch),
+            evidence_json,
+            read: Some(read),
+            hash: sealed.map(|of| of.hash).unwrap_or_default(),
+            previous_hash: previous,
+        }))
+    }
+
+    async fn export_evidence(
+        &self,
+        request: Request<v1::ExportEvidenceRequest>,
+    ) -> Result<Response<v1::ExportEvidenceResponse>, Status> {
+        let v1::ExportEvidenceRequest { service, epoch, consistency } = request.into_inner();
+        let wanted: Option<ServiceName> =
+            if service.is_empty() { None } else { Some(convert::name("service", &service)?) };
+        let epoch = Some(Epoch(epoch)).filter(|epoch| *epoch != Epoch(0));
+        if let Some(name) = &wanted {
+            let there = |_: &State, service: &ServiceState| match epoch {
+                Some(epoch) if !service.history.iter().any(|switch| switch.epoch == epoch) => {
+                    let message = format!(
+                        "service `{name}` has no switch of epoch {epoch} that is over; the oldest are forgotten"
+                    );
+                    Err(Box::new(status(Code::NotFound, "NO_SWITCH", message, [])))
+                }
+                _ => Ok(()),
+            };
+            self.of_service(consistency, name.as_str(), there).await?;
+        }
+        let cluster = self.cluster.membership().cluster;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        // The document is built outside of the state's lock: hashing takes a while.
+        let (state, read) = self.cluster.read(convert::consistency(consistency), State::clone).await?;
+        let exported = Exported {
+            cluster,
+            node: read.answered_by,
+            applied_index: state.position.index,
+            term: state.position.term,
+            wall_ms: u64::try_from(wall).unwrap_or(u64::MAX),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let document = evidence::export(&state, &exported, wanted.as_ref(), epoch);
+        let document_json = evidence::text(&document);
+        Ok(Response::new(v1::ExportEvidenceResponse { document_json, read: Some(convert::read_info(read)) }))
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{
     Deposed, Log, Office,
-    plan::{Step, Wanted, step},
+    plan::{Step, Wanted, may_act, step},
 };
 use crate::{
     core::{
@@ -261,7 +261,7 @@ impl<L: Log> Office<L> {
         }
         let confirm = || async {
             let lease = self.log.confirm().await?;
-            if lease.term == self.term { Ok(lease) } else { Err(Deposed) }
+            if may_act(self.term, Some(lease)) { Ok(lease) } else { Err(Deposed) }
         };
         let mut lease = confirm().await?;
         tokio::pin!(work);

@@ -12,7 +12,7 @@
 mod execute;
 mod measure;
 pub mod plan;
-mod reconcile;
+pub mod reconcile;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -43,6 +43,7 @@ use crate::{
     },
     dns::Providers,
     dynamodb::Tables,
+    surroundings::WallClock,
 };
 
 /// How many reports may wait for the next entry.
@@ -99,6 +100,8 @@ pub struct Tools {
     pub nameservers: Arc<dyn Nameservers>,
     /// How long nameservers may take before the laggards are reported.
     pub settle_within: Duration,
+    /// What is put on commands as the time of day.
+    pub wall: WallClock,
     /// Where replication is measured.
     pub tables: Arc<dyn Tables>,
     /// From one heartbeat in a table to the next.
@@ -144,8 +147,7 @@ impl<L: Log> Office<L> {
         cancel: CancellationToken,
     ) {
         // Everything that earlier terms committed is applied once this returns: the log time taken over is theirs.
-        let confirm =
-            async { Sabotage::NoReadIndex.active() || log.confirm().await.is_ok_and(|lease| lease.term == term) };
+        let confirm = async { Sabotage::NoReadIndex.active() || plan::may_act(term, log.confirm().await.ok()) };
         let confirmed = tokio::select! {
             confirmed = confirm => confirmed,
             () = cancel.cancelled() => return,
@@ -179,8 +181,7 @@ impl<L: Log> Office<L> {
 
     /// The same, with the place in the log.
     pub async fn commit(&self, action: Action) -> Result<(Position, Response), Deposed> {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let wall = u64::try_from(wall).unwrap_or(u64::MAX);
+        let wall = u64::try_from(self.tools.wall.now().as_millis()).unwrap_or(u64::MAX);
         self.log.propose(self.term, Command::stamped(self.clock.now(), wall, action)).await
     }
 

@@ -1,5 +1,6 @@
 //! What to do about one record, given what was read: pure, so that every case is a line in a table.
 
+use super::Lease;
 use crate::{
     core::{
         record::{Fence, Record, RrSet},
@@ -7,6 +8,12 @@ use crate::{
     },
     dns::{Change, FenceReading, Reading},
 };
+
+/// Whether the leader of `term` may begin to act: only after a quorum confirmed exactly this leadership. Belief is not asked.
+#[must_use]
+pub fn may_act(term: u64, confirmed: Option<Lease>) -> bool {
+    Sabotage::NoReadIndex.active() || confirmed.is_some_and(|lease| lease.term == term)
+}
 
 /// The next step for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -190,15 +190,20 @@ fn adoption(
     region.map(|region| (region.clone(), highest.next())).ok_or_else(|| NotOurs::Values(said()))
 }
 
+/// How a provider's answer compares with the committed state.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+pub enum Standing {
+    /// Values and fence are what the state says.
     AsWritten,
     /// Our own fence of an earlier epoch: a superseded write came through late (grade C), or the zone was restored.
     Older(u64),
+    /// Somebody else's hand, in words.
     Drift(String),
 }
 
-fn compare(record: &Record, rrset: &RrSet, fence: &Fence, found: &Reading, late: bool) -> Standing {
+/// Compares what was read with what the state says. `late`: the values are our own, and the provider refuses no late write.
+#[must_use]
+pub fn compare(record: &Record, rrset: &RrSet, fence: &Fence, found: &Reading, late: bool) -> Standing {
     match &found.fence {
         FenceReading::Present(theirs) if theirs.cluster == fence.cluster && theirs.epoch < fence.epoch => {
             return Standing::Older(theirs.epoch.0);

@@ -261,6 +261,7 @@ impl World {
             providers: Arc::new([("main".parse().unwrap(), self.provider.clone() as Arc<dyn Provider>)].into()),
             nameservers: Arc::new(NoNameservers),
             settle_within: Duration::from_secs(1),
+            wall: crate::surroundings::WallClock::default(),
             tables: Arc::new(NoTables),
             heartbeat: Duration::from_secs(1),
         };

@@ -58,6 +58,7 @@ use crate::{
     metrics::{self, Front},
     probe::{self, Phase, Prober, controls::Control},
     raft::{Options, Raft, StartError, Timing},
+    surroundings::{Listener, WallClock},
     tls::{Identity, IdentityError, PeerTls},
 };
 
@@ -136,11 +137,40 @@ pub struct Node {
 /// # Errors
 /// What hindered it from starting, or ended it; says what to do.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    let tls = load_tls(&config)?;
     let dns = build(&config.providers, vec![]).map_err(RunError::Providers)?;
+    let outside = Outside {
+        providers: dns.providers,
+        nameservers: Arc::new(Witness(dns.authoritative)),
+        wall: WallClock::default(),
+        snapshot_every: SNAPSHOT_EVERY,
+        settle_within: SETTLE_WITHIN,
+    };
+    run_with(config, outside, shutdown).await
+}
+
+/// What a node deals with besides its peers and its disk.
+pub struct Outside {
+    /// Where records are written.
+    pub providers: Providers,
+    /// Who is asked whether the world sees it.
+    pub nameservers: Arc<dyn Nameservers>,
+    /// What it takes for the time of day.
+    pub wall: WallClock,
+    /// A snapshot is taken every so many entries.
+    pub snapshot_every: u64,
+    /// How long the nameservers may take before the laggards are reported.
+    pub settle_within: Duration,
+}
+
+/// Runs a node as [`run`] does, with these surroundings instead of the ones that the configuration names.
+///
+/// # Errors
+/// As there.
+pub async fn run_with(config: Config, outside: Outside, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let tls = load_tls(&config)?;
     let listener = listen(config.node.listen).await?;
     let plain = match config.node.http {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen_plain(address).await?),
         None => None,
     };
     let timing = Timing {
@@ -154,7 +184,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         data: config.node.data.clone(),
         timing,
         tls: tls.clone(),
-        snapshot_every: SNAPSHOT_EVERY,
+        snapshot_every: outside.snapshot_every,
         routes: std::collections::BTreeMap::new(),
         history: history.clone(),
     })
@@ -174,10 +204,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         dynamodb: dynamodb.clone(),
     };
     let (desk, desk_seen) = watch::channel(None);
-    let nameservers: Arc<dyn Nameservers> = Arc::new(Witness(dns.authoritative));
     let node = Arc::new(Node {
         prober: probe::start(options, catalogue_seen, phase_seen),
-        providers: dns.providers.clone(),
+        providers: outside.providers.clone(),
         desk: desk_seen,
         heard: watch::channel(None).0,
         peers_seen,
@@ -186,8 +215,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         eyes: inspect::Tools {
             node: config.node.id,
             cluster: config.node.cluster.clone(),
-            providers: read_only(&dns.providers),
-            nameservers: nameservers.clone(),
+            providers: read_only(&outside.providers),
+            nameservers: outside.nameservers.clone(),
             prober: probe::check::Client::new(probe::public_roots()),
         },
         inspections: Semaphore::new(INSPECTIONS),
@@ -195,9 +224,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     });
     let tools = Tools {
         cluster: config.node.cluster.clone(),
-        providers: dns.providers,
-        nameservers,
-        settle_within: SETTLE_WITHIN,
+        providers: outside.providers,
+        nameservers: outside.nameservers,
+        settle_within: outside.settle_within,
+        wall: outside.wall,
         tables: Arc::new(dynamodb),
         heartbeat: config.dynamodb.heartbeat,
     };
@@ -213,7 +243,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         let counters = metrics::install().map_err(|error| RunError::Serve(error.to_string()))?;
         tasks.spawn(http_side(plain, Arc::new(Front::new(node.clone(), counters)), stop.clone()));
     }
-    let serving = grpc::serve(listener, tls.server(), config.node.cluster.clone(), routes, stop.cancelled());
+    let serving = grpc::serve(listener.incoming(), tls.server(), config.node.cluster.clone(), routes, stop.cancelled());
     info!(node = config.node.id, site = %config.node.site, cluster = %config.node.cluster, listen = %config.node.listen, "running");
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -261,7 +291,11 @@ fn load_tls(config: &Config) -> Result<PeerTls, RunError> {
     Err(RunError::OtherCertificate { path: path(), found: Box::new(found), wanted: Box::new(wanted) })
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+async fn listen(address: SocketAddr) -> Result<Listener, RunError> {
+    Listener::bind(address).await.map_err(|error| RunError::Listen { address, error })
+}
+
+async fn listen_plain(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|error| RunError::Listen { address, error })
 }
 

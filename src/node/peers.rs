@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error::Error, iter::successors, sync::Arc, time
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{sync::watch, time::timeout};
 use tonic::{Code, ConnectError, Status};
 
 use super::Node;
@@ -16,6 +16,7 @@ use crate::{
     },
     leader::{Deposed, Office, ReportReply},
     raft::{CHANGE_DEADLINE, Member, MemberChange, MemberError, PeerHandler, Raft, ReportAnswer},
+    surroundings,
 };
 
 /// How often the way to the peers is tried, and how long it may take.
@@ -114,7 +115,7 @@ impl Node {
         loop {
             let peers: Vec<_> = raft.status().members.into_iter().filter(|member| member.id != raft.id()).collect();
             let tried = peers.iter().map(|peer| async {
-                let tried = timeout(PEER_CONTROL_INTERVAL, TcpStream::connect(&peer.member.address)).await;
+                let tried = timeout(PEER_CONTROL_INTERVAL, surroundings::connect_to(&peer.member.address)).await;
                 (peer.id, tried.is_ok_and(|connected| connected.is_ok()))
             });
             let seen: BTreeMap<_, _> = futures::future::join_all(tried).await.into_iter().collect();

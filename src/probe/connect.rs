@@ -14,13 +14,15 @@ use futures::{
     stream::FuturesUnordered,
 };
 use tokio::{
-    net::TcpStream,
     sync::Semaphore,
     time::{Instant, sleep},
 };
 
 use super::check::{Failure, Progress, Stage};
-use crate::core::service::Target;
+use crate::{
+    core::service::Target,
+    surroundings::{self, Connection},
+};
 
 /// How long an attempt has before the next address is tried beside it (RFC 8305 §5, "Connection Attempt Delay").
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -112,24 +114,21 @@ async fn ask_system(threads: Arc<Semaphore>, host: String) -> Result<Vec<IpAddr>
 
 /// Connects to the first address that takes the connection: each has a head start on the next, and a refusal starts the
 /// next at once (RFC 8305, simplified).
-pub(super) async fn connect(resolver: &Resolver, target: &Target, progress: &Progress) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(resolver: &Resolver, target: &Target, progress: &Progress) -> Result<Connection, Failure> {
     progress.enter(Stage::Resolving);
     let addresses = resolver.resolve(target).await?;
     progress.enter(Stage::Connecting);
-    let stream = connect_first(addresses).await.map_err(Failure::Connect)?;
-    // Probes are single small messages: waiting to fill a segment only adds to the time measured.
-    stream.set_nodelay(true).map_err(Failure::Connect)?;
-    Ok(stream)
+    connect_first(addresses).await.map_err(Failure::Connect)
 }
 
-async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<Connection> {
     let mut addresses = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut refusal = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
         let next = addresses.next();
         let more = next.is_some();
-        attempts.extend(next.map(TcpStream::connect));
+        attempts.extend(next.map(surroundings::connect));
         tokio::select! {
             Some(attempt) = attempts.next() => match attempt {
                 Ok(stream) => return Ok(stream),
@@ -145,7 +144,8 @@ async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 mod tests {
     use super::*;
     use tokio::{
-        net::{TcpListener, TcpSocket},
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpSocket, TcpStream},
         time::timeout,
     };
 
@@ -171,10 +171,13 @@ mod tests {
         let silent = silent.local_addr().unwrap();
         for addresses in [vec![well], vec![vacant, well], vec![silent, well], vec![silent, vacant, silent, well]] {
             let connected = timeout(Duration::from_secs(10), connect_first(addresses.clone())).await;
-            let peer = connected.map(|stream| stream.unwrap().peer_addr().unwrap());
-            assert_eq!(peer, Ok(well), "{addresses:?}");
+            let mut stream = connected.unwrap_or_else(|_| panic!("no connection: {addresses:?}")).unwrap();
+            // Only what listens takes it.
+            let (taken, _) = timeout(Duration::from_secs(10), listener.accept()).await.unwrap().unwrap();
+            stream.shutdown().await.unwrap();
+            drop(taken);
         }
-        let refused = connect_first(vec![vacant, vacant]).await.unwrap_err();
+        let refused = connect_first(vec![vacant, vacant]).await.err().unwrap();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         assert!(connect_first(vec![]).await.is_err());
     }

@@ -85,7 +85,7 @@ pub(super) async fn watch_controls(client: Arc<Client>, controls: Vec<Control>, 
             change(Told::Controls(now.1.clone()));
         }
         if now.0 != before.0 {
-            change(Told::Blind(now.0.clone(), Instant::now()));
+            change(Told::Blind(now.0.clone(), super::now()));
         }
         before = now;
     }

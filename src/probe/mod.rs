@@ -91,7 +91,7 @@ pub fn start(options: Options, catalogue: watch::Receiver<Arc<Catalogue>>, phase
         tracing::warn!("no controls are configured: this node cannot tell an outage of its own network from theirs");
     } else {
         // Blind from the first instant on, not from when the controls' task first runs.
-        shared.set_blind(Some("the controls have not answered yet".to_owned()), Instant::now());
+        shared.set_blind(Some("the controls have not answered yet".to_owned()), now());
         let seen = Arc::clone(&shared);
         let change = move |told| match told {
             controls::Told::Blind(blind, now) => seen.set_blind(blind, now),
@@ -133,6 +133,11 @@ impl Drop for Prober {
     }
 }
 
+/// This instant by the runtime's clock, which a simulation moves.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// What the schedule, the controls and the reporter share.
 #[derive(Debug)]
 struct Shared {
@@ -146,7 +151,7 @@ impl Shared {
     }
 
     fn observe(&self, id: EndpointId, seen: Observation, started: Instant) {
-        self.change(|ledger| ledger.observe(id, seen, started, Instant::now()));
+        self.change(|ledger| ledger.observe(id, seen, started, now()));
     }
 
     fn set_blind(&self, blind: Option<String>, now: Instant) {

@@ -8,9 +8,9 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -24,9 +24,12 @@ use super::{
     Phase, Shared,
     check::{self, Client},
 };
-use crate::core::{
-    names::EndpointId,
-    report::{Catalogue, Endpoint, Observation},
+use crate::{
+    core::{
+        names::EndpointId,
+        report::{Catalogue, Endpoint, Observation},
+    },
+    surroundings::WallClock,
 };
 
 /// The shortest interval that is kept to. Shorter ones, which no validated service has, are stretched.
@@ -66,7 +69,7 @@ struct Schedule {
     shared: Arc<Shared>,
     client: Arc<Client>,
     phase: Phase,
-    slots: HashMap<EndpointId, Slot>,
+    slots: BTreeMap<EndpointId, Slot>,
     /// When each slot is due. An entry whose turn is not the slot's is out of date and skipped.
     due: BinaryHeap<Reverse<(Instant, EndpointId, u64)>>,
     turn: u64,
@@ -87,13 +90,13 @@ struct Done {
 
 impl Schedule {
     fn new(shared: Arc<Shared>, client: Arc<Client>, phase: Phase) -> Self {
-        let (slots, due) = (HashMap::new(), BinaryHeap::new());
+        let (slots, due) = (BTreeMap::new(), BinaryHeap::new());
         Self { shared, client, phase, slots, due, turn: 0, tasks: JoinSet::new() }
     }
 
     /// Starts and stops what changed; what did not change keeps its time and its run.
     fn follow(&mut self, catalogue: &Catalogue) {
-        let named: HashMap<EndpointId, &Endpoint> = catalogue.endpoints.iter().map(|e| (e.id, e)).collect();
+        let named: BTreeMap<EndpointId, &Endpoint> = catalogue.endpoints.iter().map(|e| (e.id, e)).collect();
         let mut ledger = self.shared.ledger();
         self.slots.retain(|id, slot| {
             let named = named.get(id);
@@ -137,7 +140,7 @@ impl Schedule {
     /// Plans the next probe on the endpoint's phase by the wall clock, no sooner than after `pause`.
     fn place(&mut self, id: EndpointId, pause: Duration) {
         let Some(slot) = self.slots.get(&id) else { return };
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = WallClock::default().now();
         let wait = until_phase(wall + pause, interval(&slot.endpoint), offset(&slot.endpoint, self.phase));
         self.plan(id, Instant::now() + pause + wait);
     }
@@ -182,7 +185,7 @@ impl Schedule {
 }
 
 async fn probe(client: Arc<Client>, endpoint: Arc<Endpoint>) -> Done {
-    let started = std::time::Instant::now();
+    let started = Instant::now().into_std();
     let seen = check::run(&client, &endpoint.probe, Some(&endpoint.region)).await;
     Done { id: endpoint.id, started, seen }
 }

@@ -18,12 +18,11 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::check::{Failure, Progress, Stage};
-use crate::core::service::Tls;
+use crate::{core::service::Tls, surroundings::Connection};
 
 /// What is spoken inside TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,11 +69,11 @@ impl TlsClients {
     /// Shakes hands and looks at the certificate.
     pub async fn secure(
         &self,
-        stream: TcpStream,
+        stream: Connection,
         tls: &Tls,
         alpn: Alpn,
         progress: &Progress,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
+    ) -> Result<TlsStream<Connection>, Failure> {
         progress.enter(Stage::Securing);
         let config = match (tls.insecure, alpn) {
             (false, Alpn::Http1) => &self.verified_http1,

@@ -47,11 +47,18 @@ pub(crate) struct Machine(Arc<Shared>);
 struct Shared {
     applied: RwLock<Applied>,
     position: watch::Sender<Position>,
-    file: PathBuf,
+    keep: Keep,
     /// One snapshot is written at a time: a build and an installation may meet.
     writing: Mutex<()>,
     hash: Mutex<Option<(Option<LogId>, String)>>,
     history: OnceLock<Arc<Recorder>>,
+}
+
+/// Where the last snapshot is kept.
+enum Keep {
+    File(PathBuf),
+    #[cfg(feature = "testing")]
+    Simulated(super::simulated::Kept),
 }
 
 #[derive(Clone, Default)]
@@ -81,11 +88,28 @@ impl Machine {
         Ok(Self(Arc::new(Shared {
             applied: RwLock::new(applied),
             position: watch::Sender::new(at),
-            file,
+            keep: Keep::File(file),
             writing: Mutex::new(()),
             hash: Mutex::new(None),
             history: OnceLock::new(),
         })))
+    }
+
+    /// Starts from the snapshot in a simulated disk.
+    #[cfg(feature = "testing")]
+    pub(super) fn simulated(kept: super::simulated::Kept) -> Self {
+        let bytes = kept.read();
+        let applied =
+            bytes.map_or_else(Applied::default, |bytes| decode(&bytes).expect("a simulated disk does not rot"));
+        let at = applied.last.map_or(Position { term: 0, index: 0 }, position);
+        Self(Arc::new(Shared {
+            applied: RwLock::new(applied),
+            position: watch::Sender::new(at),
+            keep: Keep::Simulated(kept),
+            writing: Mutex::new(()),
+            hash: Mutex::new(None),
+            history: OnceLock::new(),
+        }))
     }
 
     /// Has what is applied from now on taken down; once.
@@ -138,15 +162,20 @@ impl Machine {
 
     async fn store_snapshot(&self, bytes: Bytes) -> io::Result<()> {
         let shared = self.0.clone();
+        let file = match &shared.keep {
+            Keep::File(file) => file.clone(),
+            #[cfg(feature = "testing")]
+            Keep::Simulated(kept) => return kept.write(bytes).await,
+        };
         let write = move || {
             let _writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
             // An older snapshot never replaces a newer one.
-            let newer = fs::read(&shared.file).ok().and_then(|old| decode(&old).ok()).map(|old| old.last);
+            let newer = fs::read(&file).ok().and_then(|old| decode(&old).ok()).map(|old| old.last);
             let last = decode(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?.last;
             if newer.is_some_and(|newer| newer > last) {
                 return Ok(());
             }
-            files::replace(&shared.file, &bytes)
+            files::replace(&file, &bytes)
         };
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
@@ -226,6 +255,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let applied = self.read().clone();
         let meta = applied.meta();
+        #[cfg(feature = "testing")]
+        if let Keep::Simulated(kept) = &self.0.keep {
+            // No thread: it would end at another instant each time.
+            let bytes = applied.encode();
+            kept.write(bytes.clone()).await?;
+            return Ok(Snapshot { meta, snapshot: bytes });
+        }
         let bytes = tokio::task::spawn_blocking(move || applied.encode()).await.map_err(io::Error::other)?;
         self.store_snapshot(bytes.clone()).await?;
         Ok(Snapshot { meta, snapshot: bytes })
@@ -274,7 +310,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let file = self.0.file.clone();
+        let file = match &self.0.keep {
+            Keep::File(file) => file.clone(),
+            #[cfg(feature = "testing")]
+            Keep::Simulated(kept) => {
+                let Some(bytes) = kept.read() else { return Ok(None) };
+                let meta = inspect(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                return Ok(Some(Snapshot { meta, snapshot: bytes }));
+            }
+        };
         let bytes = tokio::task::spawn_blocking(move || fs::read(file)).await.map_err(io::Error::other)?;
         let bytes = match bytes {
             Ok(bytes) => Bytes::from(bytes),

@@ -11,6 +11,8 @@ mod members;
 mod network;
 mod peers;
 mod server;
+#[cfg(feature = "testing")]
+pub mod simulated;
 pub(crate) mod store;
 mod types;
 mod wire;
@@ -27,6 +29,7 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, ForwardToLeader, InitializeError, LinearizableReadError, RaftError},
     impls::ProgressResponder,
+    storage::RaftLogStorage,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -182,8 +185,11 @@ struct Node {
 impl Raft {
     /// Opens the store, checks all of it, and takes part.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let config = config(&options)?;
-        let certificate = options.tls.identity()?;
+        #[cfg(feature = "testing")]
+        if let Some(disk) = simulated::Disk::at(&options.data) {
+            let (cluster, node) = disk.owner();
+            return Self::take_part(options, cluster, node, disk.log(), disk.machine(), CancellationToken::new()).await;
+        }
         let (data, history) = (options.data.clone(), options.history.clone());
         let opened = tokio::task::spawn_blocking(move || -> Result<_, OpenError> {
             let dir = StoreDir::open(&data)?;
@@ -197,6 +203,21 @@ impl Raft {
         });
         let opened = opened.await.map_err(|e| StartError::Consensus(e.to_string()))?;
         let (cluster, node, log, machine) = opened?;
+        let released = log.released();
+        Self::take_part(options, cluster, node, log, machine, released).await
+    }
+
+    /// Takes part with a log and a state that were opened.
+    async fn take_part<L: RaftLogStorage<TypeConfig>>(
+        options: Options,
+        cluster: ClusterId,
+        node: NodeId,
+        log: L,
+        machine: Machine,
+        released: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let config = config(&options)?;
+        let certificate = options.tls.identity()?;
         if node != options.node {
             return Err(StartError::OtherNode { dir: options.data, have: node, want: options.node });
         }
@@ -204,7 +225,6 @@ impl Raft {
         if certificate != want {
             return Err(StartError::OtherIdentity { have: certificate, want });
         }
-        let released = log.released();
         let peers = Peers::new(options.tls, options.timing, options.routes);
         let inner = Inner::new(node, Arc::new(config), Network(peers.clone()), log, machine.clone()).await;
         let inner = inner.map_err(|e| StartError::Consensus(e.to_string()))?;

@@ -23,6 +23,7 @@ use crate::{
         state::{Action, Position, Response},
     },
     proto::raft::{self as pb, peer_service_client::PeerServiceClient},
+    surroundings,
     tls::{PeerTls, node_name},
 };
 
@@ -154,7 +155,7 @@ impl Peers {
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(self.0.timing.election_max)
             .keep_alive_while_idle(true);
-        Ok(endpoint.connect_lazy())
+        Ok(surroundings::channel(&endpoint))
     }
 }
 

@@ -28,6 +28,11 @@ impl fmt::Display for Logged {
     }
 }
 
+#[cfg(not(feature = "testing"))]
+type Runtime = openraft_rt_tokio::TokioRuntime;
+#[cfg(feature = "testing")]
+type Runtime = super::simulated::SeededRuntime;
+
 openraft::declare_raft_types!(
     /// openraft's type configuration.
     pub(crate) TypeConfig:
@@ -36,7 +41,7 @@ openraft::declare_raft_types!(
         NodeId = NodeId,
         Node = Member,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, NodeId>,
-        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;

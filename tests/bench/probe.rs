@@ -17,11 +17,13 @@ use nix::sys::{
     time::TimeValLike,
 };
 use quorate::{
+    aws::{Access, Settings},
     core::{
         names::EndpointId,
         report::{Catalogue, Endpoint, Outcome},
         service::{Check, HttpCheck, Probe, Scalar, Target},
     },
+    dynamodb::DynamoDb,
     probe::{Options, Phase, Prober, public_roots, start},
 };
 use tokio::sync::watch;
@@ -46,7 +48,9 @@ async fn measure(span: Duration) -> anyhow::Result<()> {
     let endpoints = (0..ENDPOINTS).map(|id| endpoint(id, &server)).collect::<anyhow::Result<_>>()?;
     let (_catalogue, catalogue) = watch::channel(Arc::new(Catalogue { endpoints }));
     let (_phase, phase) = watch::channel(Phase { rank: 0, sites: 3 });
-    let prober = start(Options { node: 1, controls: Vec::new(), roots: public_roots() }, catalogue, phase);
+    let dynamodb = DynamoDb::new(Access::new(Settings::default()));
+    let options = Options { node: 1, controls: Vec::new(), roots: public_roots(), dynamodb };
+    let prober = start(options, catalogue, phase);
     tokio::time::sleep(WARM_UP).await;
     let (seen_before, cpu_before, begun) = (observations(&prober)?, cpu()?, Instant::now());
     tokio::time::sleep(span).await;

@@ -26,6 +26,7 @@ use quorate::{
     },
     inspect::{Inspection, NodeAnswer},
     pki,
+    surroundings::Listener,
     tls::{Identity, PeerTls, Role},
 };
 use tokio::{
@@ -280,8 +281,13 @@ impl Pki {
         let api = grpc::api(fake, stop.clone()).await.unwrap();
         grpc::set_health(&api.health, true).await;
         let until = stop.clone().cancelled_owned();
-        let serving =
-            grpc::serve(listener, self.tls("node-1").server(), self.cluster.parse().unwrap(), api.routes, until);
+        let serving = grpc::serve(
+            Listener::System(listener).incoming(),
+            self.tls("node-1").server(),
+            self.cluster.parse().unwrap(),
+            api.routes,
+            until,
+        );
         tokio::spawn(async move { serving.await.unwrap() });
         Server { address, stop }
     }

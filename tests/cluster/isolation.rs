@@ -98,6 +98,14 @@ async fn one_site_that_cannot_reach_a_region_moves_nothing() {
     println!("MEASURED one site blind: outage to dig {} ms", moved.duration_since(died).as_millis());
     world.cluster.serves("east", 2);
     world.cluster.check_switches(&["adopt", "failover"]);
+    // The evidence says what the blind node saw of its controls, and that the others saw theirs.
+    let evidence = world.cluster.ctl(&["evidence", "get", "app"]).ok()["evidence"].clone();
+    for sight in evidence["sight"].as_array().expect("what the nodes saw") {
+        let fails = sight["controls"].as_array().expect("controls").iter().filter(|of| !of["fails"].is_null()).count();
+        let blind = sight["site"] == site;
+        assert_eq!((sight["blind"].is_string(), fails >= 2), (blind, blind), "{sight}");
+    }
+    assert_eq!(evidence["sight"].as_array().map(Vec::len), Some(3), "{evidence}");
     assert_eq!(watch.end(), [WEST, EAST]);
 }
 

@@ -29,6 +29,7 @@ mod audit;
 mod clients;
 mod delayed;
 mod drill;
+mod evidence;
 mod failover;
 mod freeze;
 mod input;

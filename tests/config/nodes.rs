@@ -24,6 +24,8 @@ fn credentials() -> tempfile::TempDir {
         ("aws-secret-access-key", "aws-hunter2"),
         ("cloudflare-token", "token-hunter2"),
         ("powerdns-api-key", "key-hunter2"),
+        ("ovh-client-id", "EU.0815"),
+        ("ovh-client-secret", "client-hunter2"),
         ("webhook-secret", "hunter2-hunter2-hunter2"),
     ] {
         let path = directory.path().join(name);
@@ -87,6 +89,8 @@ fn the_providers_that_the_example_has_as_comments_are_configurations() {
     assert_eq!((access.zone_ids.len(), access.base_url.to_string().as_str()), (1, CloudflareConfig::BASE_URL));
     let Access::PowerDns(access) = &config.providers["powerdns-main"].access else { panic!("{config:?}") };
     assert_eq!((access.server.as_str(), access.base_url.to_string().as_str()), ("localhost", "http://127.0.0.1:8081"));
+    let Access::OvhOAuth2(access) = &config.providers["ovh-account"].access else { panic!("{config:?}") };
+    assert_eq!((access.client_id.expose(), access.token_url.as_ref()), ("EU.0815", None));
     let Access::Webhook(access) = &config.providers["own-endpoint"].access else { panic!("{config:?}") };
     assert_eq!((access.grade, access.timeout), (Grade::C, Duration::from_secs(10)));
     let Access::Exec(access) = &config.providers["own-program"].access else { panic!("{config:?}") };

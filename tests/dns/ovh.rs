@@ -9,14 +9,14 @@ use quorate::{
     },
     dns::{
         Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt,
-        ovh::{Ovh, OvhConfig},
+        ovh::{Ovh, OvhConfig, OvhError, OvhOAuth2Config},
     },
     secret::Secret,
 };
 
 use crate::{
     dns_server::{available, dig},
-    fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeOvh, Fault},
+    fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CLIENT_ID, CLIENT_SECRET, CONSUMER_KEY, FakeOvh, Fault},
 };
 
 const ZONE: &str = "example.test";
@@ -104,7 +104,15 @@ async fn the_fake_passes_ovhs_own_client() {
     let fake = FakeOvh::start(ZONE).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ovh_client_check.py");
     let mut check = Command::new(python);
-    check.arg(script).args([&fake.url(), ZONE, APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY]);
+    check.arg(script).args([
+        &fake.url(),
+        ZONE,
+        APPLICATION_KEY,
+        APPLICATION_SECRET,
+        CONSUMER_KEY,
+        CLIENT_ID,
+        CLIENT_SECRET,
+    ]);
     let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("every check passed"), "{text}");
@@ -465,4 +473,58 @@ async fn nobody_listening_means_that_nothing_happened() {
     let config = OvhConfig { endpoint: "http://127.0.0.1:1/1.0".parse().unwrap(), ..config(&fake) };
     let error = Ovh::new(&config).unwrap().read(&www()).await.unwrap_err();
     assert!(matches!(error, ProviderError::Transient { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_account_has_one_token_until_it_is_good_no_more() {
+    let fake = FakeOvh::start(ZONE).await;
+    fake.seed(ZONE, "www", "A", EU, 60);
+    let config = OvhOAuth2Config {
+        endpoint: fake.url().parse().unwrap(),
+        token_url: Some(fake.token_url().parse().unwrap()),
+        client_id: Secret::new(CLIENT_ID),
+        client_secret: Secret::new(CLIENT_SECRET),
+        timeout: Duration::from_secs(5),
+    };
+    let ovh = Ovh::with_oauth2(&config).unwrap();
+    switch(&ovh, &www(), &[US], 1).await.unwrap();
+    assert_eq!(dig(fake.dns, "www.example.test", "A"), [US]);
+    let asked = |log: Vec<String>| log.iter().filter(|call| call.contains("oauth2")).count();
+    assert_eq!(asked(fake.take_log()), 1, "one token for all calls, and no clock");
+
+    // A token that is turned down is replaced, once, and the write goes on: it was refused unread.
+    fake.revoke_token();
+    switch(&ovh, &www(), &[EU], 2).await.unwrap();
+    assert_eq!(asked(fake.take_log()), 1);
+    assert_eq!(dig(fake.dns, "www.example.test", "A"), [EU]);
+    for _ in 0..2 {
+        fake.fail_next("GET", "/record", Fault::Error { status: 401, code: "", retry_after: None });
+    }
+    fake.fail_next("GET", "/record", Fault::Error { status: 401, code: "", retry_after: None });
+    fake.fail_next("GET", "/record", Fault::Error { status: 401, code: "", retry_after: None });
+    let token = fake.token().unwrap();
+    let error = ovh.read(&www()).await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Permanent { hint, .. } if hint.contains("service account")), "{error:?}");
+    let shown = format!("{error} {error:?} {ovh:?} {config:?}");
+    for secret in [CLIENT_SECRET, token.as_str()] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+
+    // Who is no client gets no token, and nothing of its secret is said.
+    let wrong = OvhOAuth2Config { client_secret: Secret::new("hunter2"), ..config.clone() };
+    let error = Ovh::with_oauth2(&wrong).unwrap().read(&www()).await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Permanent { hint, .. } if hint.contains("client id")), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+    // A write for which no token could be had was not made.
+    let expected = Ovh::with_oauth2(&config).unwrap().read(&www()).await.unwrap();
+    let fresh = Ovh::with_oauth2(&config).unwrap();
+    fake.fail_next("POST", "oauth2", Fault::Drop { applied: false });
+    let error = fresh.write(&change(&www(), expected, &[US], 3)).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Transient { .. }), "{error:?}");
+    assert_eq!(dig(fake.dns, "www.example.test", "A"), [EU]);
+
+    let elsewhere = OvhOAuth2Config { token_url: None, ..config };
+    assert_eq!(Ovh::with_oauth2(&elsewhere).unwrap_err(), OvhError::TokenUrl);
+    let known = OvhOAuth2Config { endpoint: "ovh-ca".parse().unwrap(), ..elsewhere };
+    Ovh::with_oauth2(&known).unwrap();
 }

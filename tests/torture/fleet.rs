@@ -219,10 +219,16 @@ impl Fleet {
         act(&self.lock().nodes[&id].disk)
     }
 
-    /// A node is gone for good.
-    pub fn retire(&self, id: u64) {
+    /// A node is gone for good; what it had recorded of the log.
+    pub fn retire(&self, id: u64) -> Vec<u8> {
         self.kill_node(id);
-        self.lock().nodes.remove(&id);
+        let node = self.lock().nodes.remove(&id);
+        let dir = node.as_ref().map(|node| node.disk.path().join("data/history"));
+        let entries = dir.and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+        let mut segments: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        // Their names end in numbers of one length.
+        segments.sort();
+        segments.iter().filter_map(|segment| fs::read(segment).ok()).flatten().collect()
     }
 
     pub fn slot(&self, id: u64) -> u8 {

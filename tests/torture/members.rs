@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     clients::Client,
     edn::{key, map},
+    reports,
     world::World,
 };
 
@@ -61,7 +62,7 @@ impl<'w> Members<'w> {
         let _alone = world.membership.write().expect("no panic under the lock");
         let slot = world.fleet.slot(node);
         world.history.node(node, "dead", true);
-        world.fleet.retire(node);
+        self.retire(node);
         let Some(newcomer) = world.fleet.new_node(slot) else { return };
         let member = world.fleet.as_member(newcomer);
         let deadline = Instant::now() + PROMOTION;
@@ -134,6 +135,12 @@ impl<'w> Members<'w> {
         Some(self.members()?.into_iter().filter(|(_, votes)| *votes).map(|(id, _)| id).collect())
     }
 
+    /// Ends a node, and keeps what it recorded: those that stay may have begun with a snapshot.
+    fn retire(&mut self, node: u64) {
+        let bytes = self.world.fleet.retire(node);
+        reports::tell(&mut self.client, node, &bytes);
+    }
+
     /// Takes for true what the leader says, and ends the nodes that are no members any more.
     fn agree(&mut self) {
         let members = crate::until("the members are known", Duration::from_secs(90), || self.members());
@@ -141,7 +148,7 @@ impl<'w> Members<'w> {
         for node in self.world.fleet.ids() {
             if !members.iter().any(|(id, _)| *id == node) {
                 self.world.history.node(node, "dead", true);
-                self.world.fleet.retire(node);
+                self.retire(node);
             }
         }
         self.world.set_voters(voters);

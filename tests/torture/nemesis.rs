@@ -271,15 +271,24 @@ impl<'w> Nemesis<'w> {
         }
     }
 
-    /// A node whose disk is full stops rather than pretend; with room it is started again, as an operator would.
+    /// A node whose disk is full stops rather than pretend. The log has room for a while in the blocks that it has, so a node
+    /// that runs on is killed and started with its disk still full: it runs, or refuses to. With room it is started again, as
+    /// an operator would.
     fn fill_disk(&self, node: u64, hold: Duration) {
         let fleet = &self.world.fleet;
         fleet.with_disk(node, crate::disk::Disk::fill);
         std::thread::sleep(hold);
-        fleet.with_disk(node, crate::disk::Disk::empty);
         let stopped = fleet.ended(node);
-        println!("    node {node} {} with its disk full", if stopped { "stopped" } else { "ran on" });
-        if stopped {
+        if !stopped {
+            self.kill(&[node], Duration::ZERO);
+            std::thread::sleep(hold);
+        }
+        let refused = fleet.ended(node);
+        fleet.with_disk(node, crate::disk::Disk::empty);
+        let did = if stopped { "stopped" } else { "ran on" };
+        let then = if refused { "is not there" } else { "runs" };
+        println!("    node {node} {did} with its disk full, and {then} after it");
+        if refused {
             fleet.kill_node(node);
             fleet.start_node(node);
         }

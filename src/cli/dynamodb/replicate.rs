@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -17,7 +16,7 @@ use crate::{
     aws::Fault,
     cli::{
         failure::{Exit, Failure},
-        output::{Output, Screen},
+        output::{Output, Screen, printable},
     },
     core::{explain::words, service::Table},
     dynamodb::{Description, DynamoDb, ReplicaLine, Tables, status::meaning},
@@ -27,6 +26,8 @@ use crate::{
 const PATIENCE: u32 = 30;
 /// The only version of global tables that is made here.
 const VERSION: &str = "2019.11.21";
+/// How many characters wide the bar is.
+const BAR: u32 = 40;
 
 /// What to replicate, and where to.
 #[derive(Debug, Args)]
@@ -154,7 +155,7 @@ async fn watch(
     screen: &mut Screen<'_>,
 ) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let bar = bar(screen);
+    let bar = screen.format == Output::Table && io::stderr().is_terminal();
     let mut last: Option<Step> = None;
     let mut silent = 0;
     loop {
@@ -171,12 +172,12 @@ async fn watch(
                 let step =
                     Step { region: to.to_owned(), status: status.to_owned(), percent, means: meaning(status).means };
                 if last.as_ref() != Some(&step) {
-                    show(&step, bar.as_ref(), screen)?;
+                    show(&step, bar, screen)?;
                     last = Some(step);
                 }
                 if meaning(status).usable {
-                    if let Some(bar) = &bar {
-                        bar.finish_and_clear();
+                    if bar {
+                        writeln!(screen.err)?;
                     }
                     screen.progress(&format!("{} in {to} can be used, after {}", at.table, words(began.elapsed())))?;
                     return Ok(Exit::Done);
@@ -194,26 +195,12 @@ async fn watch(
     }
 }
 
-/// A bar where there is a person to see it.
-fn bar(screen: &Screen<'_>) -> Option<ProgressBar> {
-    if screen.format != Output::Table || !io::stderr().is_terminal() {
-        return None;
-    }
-    let bar = ProgressBar::new(100);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] [{bar:40}] {percent:>3} % {msg}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    Some(bar)
-}
-
-fn show(step: &Step, bar: Option<&ProgressBar>, screen: &mut Screen<'_>) -> io::Result<()> {
+/// A bar where there is a person to see it, else a line a change.
+fn show(step: &Step, bar: bool, screen: &mut Screen<'_>) -> io::Result<()> {
     let percent = step.percent.as_deref().and_then(|text| text.trim_end_matches('%').trim().parse::<f64>().ok());
-    if let Some(bar) = bar {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 100")]
-        bar.set_position(percent.unwrap_or(0.0).clamp(0.0, 100.0) as u64);
-        bar.set_message(format!("{} {}", step.region, step.status));
-        return Ok(());
+    if bar {
+        write!(screen.err, "\r\x1b[K{}", drawn(&step.region, &step.status, percent))?;
+        return screen.err.flush();
     }
     match screen.format {
         Output::Json => screen.event(step, |_| String::new()),
@@ -221,5 +208,29 @@ fn show(step: &Step, bar: Option<&ProgressBar>, screen: &mut Screen<'_>) -> io::
             let percent = percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
             screen.progress(&format!("{}: {}{percent}, {}", step.region, step.status, step.means))
         }
+    }
+}
+
+/// `[========                        ]  25 % us-east-1 CREATING`; without the figure while AWS gives none.
+fn drawn(region: &str, status: &str, percent: Option<f64>) -> String {
+    let part = if meaning(status).usable { 1.0 } else { percent.unwrap_or_default().clamp(0.0, 100.0) / 100.0 };
+    let full = (1..=BAR).filter(|cell| f64::from(*cell) <= part * f64::from(BAR)).count();
+    let figure = percent.map(|percent| format!("{percent:>3} % ")).unwrap_or_default();
+    printable(&format!("[{:<width$}] {figure}{region} {status}", "=".repeat(full), width = BAR as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_grows_with_what_aws_says() {
+        assert_eq!(drawn("us-east-1", "CREATING", None), format!("[{}] us-east-1 CREATING", " ".repeat(40)));
+        let quarter = format!("[{}{}]  25 % us-east-1 CREATING", "=".repeat(10), " ".repeat(30));
+        assert_eq!(drawn("us-east-1", "CREATING", Some(25.0)), quarter);
+        assert_eq!(drawn("us-east-1", "ACTIVE", None), format!("[{}] us-east-1 ACTIVE", "=".repeat(40)));
+        assert!(
+            drawn("x", "CREATING", Some(f64::NAN)).starts_with("[  ") && drawn("x", "\u{1b}", Some(1e9)).len() < 99
+        );
     }
 }

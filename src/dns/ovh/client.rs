@@ -19,6 +19,7 @@ use super::super::{
     ProviderError, clip,
     http::{self, BaseUrl, BaseUrlError, now, sensitive},
 };
+use super::oauth2::OAuth2;
 use crate::secret::Secret;
 
 /// The value of a clock that was never set.
@@ -60,15 +61,24 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// How a call proves who makes it.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    /// A signature over each call.
+    Keys(Keys),
+    /// A token of a service account.
+    OAuth2(OAuth2),
+}
+
 /// The three keys of an OVH application.
 #[derive(Debug, Clone)]
-pub(super) struct Credentials {
+pub(super) struct Keys {
     pub(super) application_key: Secret,
     pub(super) application_secret: Secret,
     pub(super) consumer_key: Secret,
 }
 
-impl Credentials {
+impl Keys {
     /// The signature of a call: `"$1$" + hex(sha1(AS+"+"+CK+"+"+METHOD+"+"+URL+"+"+BODY+"+"+TIMESTAMP))`.
     fn sign(&self, method: &str, url: &str, body: &str, timestamp: i64) -> String {
         let (secret, consumer) = (self.application_secret.expose(), self.consumer_key.expose());
@@ -140,14 +150,18 @@ impl Client {
         body: Option<&str>,
     ) -> Result<Vec<u8>, CallError> {
         let url = self.endpoint.0.join(path, query)?;
+        let keys = match &self.credentials {
+            Credentials::Keys(keys) => keys,
+            Credentials::OAuth2(oauth2) => return self.call_with_token(oauth2, method, path, &url, body).await,
+        };
         let skew = match self.skew.load(Ordering::Relaxed) {
             UNSET => self.fetch_skew().await?,
             skew => skew,
         };
-        match self.send(method.clone(), path, &url, body, skew).await {
+        match self.send_signed(keys, method.clone(), path, &url, body, skew).await {
             Err(CallError::Refused(refusal)) if refusal.code == "QUERY_TIME_OUT" => {
                 let skew = self.fetch_skew().await?;
-                self.send(method, path, &url, body, skew).await
+                self.send_signed(keys, method, path, &url, body, skew).await
             }
             other => other,
         }
@@ -168,34 +182,67 @@ impl Client {
         Ok(skew)
     }
 
-    async fn send(
+    async fn send_signed(
         &self,
+        keys: &Keys,
         method: Method,
         path: &str,
         url: &Url,
         body: Option<&str>,
         skew: i64,
     ) -> Result<Vec<u8>, CallError> {
-        let call = format!("{method} {path}");
         let timestamp = now() + skew;
-        let signature = self.credentials.sign(method.as_str(), url.as_str(), body.unwrap_or_default(), timestamp);
-        let mut request = self
+        let signature = keys.sign(method.as_str(), url.as_str(), body.unwrap_or_default(), timestamp);
+        let request = self
             .http
-            .request(method, url.clone())
-            .header("X-Ovh-Application", sensitive(self.credentials.application_key.expose())?)
-            .header("X-Ovh-Consumer", sensitive(self.credentials.consumer_key.expose())?)
+            .request(method.clone(), url.clone())
+            .header("X-Ovh-Application", sensitive(keys.application_key.expose())?)
+            .header("X-Ovh-Consumer", sensitive(keys.consumer_key.expose())?)
             .header("X-Ovh-Timestamp", timestamp)
-            .header("X-Ovh-Signature", sensitive(&signature)?)
-            .header(header::ACCEPT, "application/json");
-        if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
-        }
-        let answer = http::send(&call, request).await?;
-        if answer.is_success() {
-            return Ok(answer.body);
-        }
-        Err(CallError::Refused(Refusal::read(answer.status, &answer.headers, &answer.body, call)))
+            .header("X-Ovh-Signature", sensitive(&signature)?);
+        send(format!("{method} {path}"), request, body).await
     }
+
+    /// A token that OVH turns down with 401 was refused before the call was looked at: another is asked for, once.
+    async fn call_with_token(
+        &self,
+        oauth2: &OAuth2,
+        method: Method,
+        path: &str,
+        url: &Url,
+        body: Option<&str>,
+    ) -> Result<Vec<u8>, CallError> {
+        let send_with = async |token: &Secret| {
+            let bearer = sensitive(&format!("Bearer {}", token.expose()))?;
+            let request = self.http.request(method.clone(), url.clone()).header(header::AUTHORIZATION, bearer);
+            send(format!("{method} {path}"), request, body).await
+        };
+        let token = oauth2.token(&self.http, None).await?;
+        match send_with(&token).await {
+            Err(CallError::Refused(refusal)) if refusal.status == 401 => {
+                let fresh = oauth2.token(&self.http, Some(&token)).await?;
+                send_with(&fresh).await
+            }
+            other => other,
+        }
+    }
+
+    /// Whether OVH's IAM decides what calls may do, and not the access rules of a consumer key.
+    pub(super) fn is_service_account(&self) -> bool {
+        matches!(self.credentials, Credentials::OAuth2(_))
+    }
+}
+
+async fn send(call: String, request: reqwest::RequestBuilder, body: Option<&str>) -> Result<Vec<u8>, CallError> {
+    let mut request = request.header(header::ACCEPT, "application/json");
+    if let Some(body) = body {
+        request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
+    }
+    let answer = http::send(&call, request).await?;
+    if answer.is_success() {
+        return Ok(answer.body);
+    }
+    Err(CallError::Refused(Refusal::read(answer.status, &answer.headers, &answer.body, call)))
 }
 
 impl From<http::CallError> for CallError {
@@ -237,10 +284,19 @@ impl Refusal {
         }
     }
 
+    /// A token that was not given (RFC 6749 §5.2).
+    pub(super) fn of_token(answer: &http::Answer, code: &str, message: &str, call: String) -> Self {
+        Self { code: clip(code), message: clip(message), ..Self::read(answer.status, &answer.headers, &[], call) }
+    }
+
     /// What to do about it; `None` when it may pass by itself.
     fn hint(&self) -> Option<String> {
         let hint = match (self.status, self.code.as_str()) {
             (408 | 409 | 429 | 500.., _) | (_, "QUERY_TIME_OUT") => return None,
+            (_, "invalid_client" | "unauthorized_client" | "invalid_grant") => {
+                "check the client id and secret of the service account, and that they are of this endpoint's region"
+            }
+            (401, _) => "the service account's token is not taken: check that the account still exists",
             (_, "INVALID_SIGNATURE") => "check the application secret, and that the base URL is the one that OVH sees",
             (_, "NOT_CREDENTIAL" | "INVALID_CREDENTIAL") => {
                 "the consumer key is unknown, expired or not validated: ask for one with POST /auth/credential and open its \
@@ -251,7 +307,8 @@ impl Refusal {
             }
             (_, "NOT_GRANTED_CALL") => return Some(format!("the consumer key lacks the access rule `{}`", self.call)),
             (403, _) => {
-                "check that the account may manage this zone and that the consumer key's allowedIPs include this node"
+                "check that the account may manage this zone (with OAuth2: its IAM policy), and that the consumer key's \
+                 allowedIPs include this node"
             }
             (404, _) => "check that the zone exists in this account",
             (460, _) => "the service has expired: renew it",
@@ -300,7 +357,7 @@ mod tests {
     /// The signatures that OVH publishes, and three more of the same keys.
     #[test]
     fn signatures_are_those_of_the_published_example() {
-        let credentials = Credentials {
+        let keys = Keys {
             application_key: Secret::new("AK"),
             application_secret: Secret::new("EXEgWIz07P0HYwtQDs7cNIqCiQaWSuHF"),
             consumer_key: Secret::new("MtSwSrPpNjqfVSmJhLbPyr2i45lSwPU1"),
@@ -331,18 +388,18 @@ mod tests {
                 "28a56f05f719c53c70c91ca384266677c67b5289",
             ),
         ] {
-            assert_eq!(credentials.sign(method, url, body, time), format!("$1${signature}"), "{method} {url}");
+            assert_eq!(keys.sign(method, url, body, time), format!("$1${signature}"), "{method} {url}");
         }
     }
 
     #[test]
     fn the_url_that_is_signed_is_the_url_that_is_sent() {
-        let credentials = Credentials {
+        let keys = Keys {
             application_key: Secret::new("AK"),
             application_secret: Secret::new("AS"),
             consumer_key: Secret::new("CK"),
         };
-        let client = Client::new("ovh-eu".parse().unwrap(), credentials, Duration::from_secs(1)).unwrap();
+        let client = Client::new("ovh-eu".parse().unwrap(), Credentials::Keys(keys), Duration::from_secs(1)).unwrap();
         let url = client
             .endpoint
             .0

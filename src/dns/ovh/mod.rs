@@ -25,6 +25,7 @@ mod client;
 mod entry;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod oauth2;
 mod rights;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ use futures::future::{join, try_join_all};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt};
+use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt, http::BaseUrl};
 use crate::{
     core::{
         record::{Fence, Record, RrSet},
@@ -42,7 +43,7 @@ use crate::{
     },
     secret::Secret,
 };
-use client::{CallError, Client, Credentials, Effect};
+use client::{CallError, Client, Credentials, Effect, Keys};
 pub use client::{Endpoint, EndpointError};
 use entry::{Creation, Entry, Soa, Status, Update};
 pub use rights::policy;
@@ -75,12 +76,30 @@ impl OvhConfig {
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
+/// What it takes to reach an account as a service account.
+#[derive(Debug, Clone)]
+pub struct OvhOAuth2Config {
+    /// Where the API is.
+    pub endpoint: Endpoint,
+    /// Where tokens come from; known for OVH's own endpoints.
+    pub token_url: Option<BaseUrl>,
+    /// The client's id.
+    pub client_id: Secret,
+    /// The client's secret.
+    pub client_secret: Secret,
+    /// How long each request may take.
+    pub timeout: Duration,
+}
+
 /// Why an account cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OvhError {
     /// A credential is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
+    /// Only OVH's own endpoints say where their tokens come from.
+    #[error("`token_url` is missing: it is known for ovh-eu, ovh-ca and ovh-us only")]
+    TokenUrl,
     /// No HTTP client could be made.
     #[error("{0}")]
     Client(String),
@@ -115,13 +134,30 @@ impl Ovh {
                 return Err(OvhError::Empty(what));
             }
         }
-        let credentials = Credentials {
+        let credentials = Credentials::Keys(Keys {
             application_key: config.application_key.clone(),
             application_secret: config.application_secret.clone(),
             consumer_key: config.consumer_key.clone(),
-        };
+        });
         let client = Client::new(config.endpoint.clone(), credentials, config.timeout).map_err(OvhError::Client)?;
         Ok(Self { client })
+    }
+
+    /// As [`Self::new`], for a service account (`OAuth2` client credentials).
+    ///
+    /// # Errors
+    /// A credential is empty, or nobody knows where tokens come from.
+    pub fn with_oauth2(config: &OvhOAuth2Config) -> Result<Self, OvhError> {
+        for (what, secret) in [("client id", &config.client_id), ("client secret", &config.client_secret)] {
+            if secret.expose().is_empty() {
+                return Err(OvhError::Empty(what));
+            }
+        }
+        let known = || oauth2::token_url(&config.endpoint).and_then(|url| url.parse().ok());
+        let token_url = config.token_url.clone().or_else(known).ok_or(OvhError::TokenUrl)?;
+        let oauth2 = oauth2::OAuth2::new(token_url, config.client_id.clone(), config.client_secret.clone());
+        let client = Client::new(config.endpoint.clone(), Credentials::OAuth2(oauth2), config.timeout);
+        Ok(Self { client: client.map_err(OvhError::Client)? })
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, CallError> {
@@ -273,7 +309,7 @@ impl Provider for Ovh {
     }
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {
-        policy(self.client.endpoint(), records)
+        if self.client.is_service_account() { rights::iam(records) } else { policy(self.client.endpoint(), records) }
     }
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {

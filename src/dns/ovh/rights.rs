@@ -44,6 +44,9 @@ impl Rule {
 impl Ovh {
     /// The findings of [`Provider::rights`](crate::dns::Provider::rights).
     pub(super) async fn look_at_rights(&self, record: &Record) -> Vec<Finding> {
+        if self.client.is_service_account() {
+            return self.look_at_service_account(record).await;
+        }
         let (credential, zone) =
             futures::future::join(self.get::<Credential>("/auth/currentCredential", &[]), self.ids(record)).await;
         let mut findings = vec![];
@@ -72,6 +75,22 @@ impl Ovh {
             (None, _) => {}
         }
         findings
+    }
+
+    /// What a service account may do is written in IAM policies, which it cannot read itself.
+    async fn look_at_service_account(&self, record: &Record) -> Vec<Finding> {
+        if let Err(error) = self.ids(record).await {
+            return vec![Finding::of_error(CREDENTIALS, &error)];
+        }
+        vec![
+            Finding::pass(CREDENTIALS, "OVH gave a token and takes it"),
+            Finding::pass(ZONE, format!("{} serves {}", self.client.endpoint(), record.zone)),
+            Finding::unknown(
+                RIGHTS,
+                "only OVH's IAM knows what the service account may change",
+                "compare its policy with `quoratectl provider policy`",
+            ),
+        ]
     }
 
     /// OVH's numbers for the record and its fence.
@@ -175,6 +194,13 @@ fn rules(records: &[Record]) -> Vec<(&'static str, String)> {
         .map(|(method, path)| (method, format!("/domain/zone/{zone}/{path}")))
     };
     zones.into_iter().flat_map(of_zone).collect()
+}
+
+/// What the IAM policy of a service account must allow.
+pub(super) fn iam(records: &[Record]) -> Vec<Grant> {
+    let lines: Vec<_> = rules(records).iter().map(|(method, path)| format!("{method:<6} {path}\n")).collect();
+    let place = "OVH: the IAM policy of the service account, on the zone; the actions that stand for these calls";
+    vec![Grant { place: place.to_owned(), text: lines.concat() }]
 }
 
 /// The rules, and the page at OVH that has them filled in.

@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use tokio::net::TcpListener;
 
-use super::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeRecord, Fault, Shared, State, Zone, publish};
+use super::{
+    APPLICATION_KEY, APPLICATION_SECRET, CLIENT_ID, CLIENT_SECRET, CONSUMER_KEY, FakeRecord, Fault, Shared, State,
+    Zone, publish,
+};
 
 /// By how many seconds a timestamp may be off.
 const SKEW_LIMIT: i64 = 30;
@@ -48,6 +51,7 @@ async fn handle(request: Request<Incoming>, caller: IpAddr, state: Shared) -> Re
         path: &path,
         query,
         body: &body,
+        authorization: header("authorization"),
         application: header("x-ovh-application"),
         consumer: header("x-ovh-consumer"),
         timestamp: header("x-ovh-timestamp"),
@@ -140,6 +144,7 @@ struct Call<'a> {
     path: &'a str,
     query: &'a str,
     body: &'a [u8],
+    authorization: &'a str,
     application: &'a str,
     consumer: &'a str,
     timestamp: &'a str,
@@ -154,6 +159,9 @@ fn now(state: &State) -> i64 {
 fn answer(call: &Call<'_>, state: &mut State) -> Answer {
     if call.path == "/auth/time" && call.method == Method::GET {
         return (200, now(state).into());
+    }
+    if call.path == "/auth/oauth2/token" && call.method == Method::POST {
+        return grant(call, state);
     }
     if let Err(refusal) = authorise(call, state) {
         return refusal;
@@ -175,7 +183,29 @@ fn answer(call: &Call<'_>, state: &mut State) -> Answer {
     }
 }
 
+/// A token for the client of a service account (RFC 6749 §4.4), who proves itself in the form or with HTTP Basic.
+fn grant(call: &Call<'_>, state: &mut State) -> Answer {
+    let form = String::from_utf8_lossy(call.body);
+    let has = |pair: &str| form.split('&').any(|part| part == pair);
+    // fake-client:fake-client-secret
+    let basic = call.authorization == "Basic ZmFrZS1jbGllbnQ6ZmFrZS1jbGllbnQtc2VjcmV0";
+    let known = basic || (has(&format!("client_id={CLIENT_ID}")) && has(&format!("client_secret={CLIENT_SECRET}")));
+    if !known {
+        return (401, json!({ "error": "invalid_client", "error_description": "Client authentication failed" }));
+    }
+    if !has("grant_type=client_credentials") || !has("scope=all") {
+        return (400, json!({ "error": "invalid_request", "error_description": "grant_type or scope" }));
+    }
+    state.next_id += 1;
+    state.token = Some(format!("fake-token-{}", state.next_id));
+    (200, json!({ "access_token": state.token, "token_type": "Bearer", "expires_in": 3599, "scope": "all" }))
+}
+
 fn authorise(call: &Call<'_>, state: &State) -> Result<(), Answer> {
+    if let Some(token) = call.authorization.strip_prefix("Bearer ") {
+        let known = state.token.as_deref() == Some(token);
+        return if known { Ok(()) } else { Err(error(401, "", "Invalid or expired token")) };
+    }
     if call.application != APPLICATION_KEY {
         return Err(error(403, "INVALID_KEY", "This application key is invalid"));
     }

@@ -22,6 +22,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub const APPLICATION_KEY: &str = "fake-application-key";
 pub const APPLICATION_SECRET: &str = "fake-application-secret";
 pub const CONSUMER_KEY: &str = "fake-consumer-key";
+pub const CLIENT_ID: &str = "fake-client";
+pub const CLIENT_SECRET: &str = "fake-client-secret";
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ struct State {
     zones: BTreeMap<String, Zone>,
     /// What our clock is ahead of the machine's, in seconds.
     skew: i64,
+    /// The one token that is good.
+    token: Option<String>,
     grants: Vec<(String, String)>,
     /// Which calls go wrong, the first match first; each once.
     faults: Vec<(String, String, Fault)>,
@@ -114,6 +118,7 @@ impl FakeOvh {
         let state: Shared = Arc::new(Mutex::new(State {
             zones,
             skew: 0,
+            token: None,
             grants,
             faults: Vec::new(),
             log: Vec::new(),
@@ -231,6 +236,21 @@ impl FakeOvh {
     pub fn set_credential(&self, status: &'static str, reads_itself: bool) {
         let mut state = self.state();
         (state.credential_status, state.reads_itself) = (status, reads_itself);
+    }
+
+    /// Where tokens of service accounts come from.
+    pub fn token_url(&self) -> String {
+        format!("{}/auth/oauth2/token", self.url())
+    }
+
+    /// The token that was given last is good no more.
+    pub fn revoke_token(&self) {
+        self.state().token = None;
+    }
+
+    /// The token that is good.
+    pub fn token(&self) -> Option<String> {
+        self.state().token.clone()
     }
 
     /// From now on somebody else publishes the zone after every single edit.

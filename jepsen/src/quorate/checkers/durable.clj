@@ -7,23 +7,30 @@
 
 (defn- newest [list] (reduce max 0 (map :epoch (get-in list [:value :switches]))))
 
+(defn- told
+  "A list as {:asked :at :oldest :newest :to}, :to by epoch."
+  [{:keys [time completed] :as _op}]
+  (let [switches (get-in completed [:value :switches])]
+    {:asked time :at (:time completed) :to (into {} (map (juxt :epoch :to)) switches)
+     :oldest (when (seq switches) (apply min (map :epoch switches))) :newest (newest completed)}))
+
 (defn- switches
   "Every list that was asked for after the acknowledgement and reaches back to it has the switch."
   [history]
-  (for [[service _] (h/services history)
-        :let [lists (filter #(and (= :switches (:f %)) (= service (get-in % [:value :service])) (= :ok (:type (:completed %))))
-                            (h/pairs history))]
-        {acknowledged :time {:keys [epoch to]} :value} (filter #(= service (get-in % [:value :service])) (h/oks history :switch))
-        :let [later (filter #(> (:time %) acknowledged) lists)
-              wrong (first (for [{:keys [completed]} later
-                                 :let [told (get-in completed [:value :switches])
-                                       kept (first (filter #(= epoch (:epoch %)) told))]
-                                 :when (or (< (newest completed) epoch)
-                                           (and (seq told) (<= (apply min (map :epoch told)) epoch) (not= to (:to kept))))]
-                             {:kept kept :at (:time completed)}))]
-        :when wrong]
-    (str service ": the switch of epoch " epoch " to " to " was acknowledged at " (h/ms acknowledged) " ms, and at "
-         (h/ms (:at wrong)) " ms it " (if (:kept wrong) (str "went to " (:to (:kept wrong))) "is gone"))))
+  (let [all (filter #(and (= :switches (:f %)) (= :ok (:type (:completed %)))) (h/pairs history))]
+    (for [[service _] (h/services history)
+          :let [lists (mapv told (sort-by :time (filter #(= service (get-in % [:value :service])) all)))]
+          {acknowledged :time {:keys [epoch to] of :service} :value} (h/oks history :switch)
+          :when (= service of)
+          :let [wrong (first (filter (fn [{:keys [asked oldest newest] kept :to}]
+                                       (and (> asked acknowledged)
+                                            (or (< newest epoch)
+                                                (and oldest (<= oldest epoch) (not= to (get kept epoch))))))
+                                     lists))]
+          :when wrong
+          :let [kept (get (:to wrong) epoch)]]
+      (str service ": the switch of epoch " epoch " to " to " was acknowledged at " (h/ms acknowledged) " ms, and at "
+           (h/ms (:at wrong)) " ms it " (if kept (str "went to " kept) "is gone")))))
 
 (defn- shrunk [history]
   (for [[service _] (h/services history)

@@ -29,27 +29,44 @@
           :when (> (count (distinct held)) 1)]
       [index (vec (distinct held))])))
 
+(defn- accepted
+  "By node: the [number index] of the reports that the log took, in order. A node that restarts counts anew and is refused until
+  it counts above what it had: what is not above everything before it was refused."
+  [elements]
+  (into {} (for [[node of-node] (group-by first (distinct elements))]
+             [node (loop [left (sort-by last of-node), highest 0, taken []]
+                     (if-let [[_ number index] (first left)]
+                       (if (> number highest)
+                         (recur (rest left) number (conj taken [number index]))
+                         (recur (rest left) highest taken))
+                       taken))])))
+
+(defn- lost?
+  "Whether an acknowledged report is in no recording although its place is in a stretch that was recorded."
+  [covered places accepted [node number :as element]]
+  (when-not (contains? places element)
+    (let [of-node (get accepted node)
+          before (or (last (map second (take-while #(< (first %) number) of-node))) 0)
+          after (first (keep (fn [[n index]] (when (> n number) index)) of-node))]
+      ;; Without a later report of the node its place may be beyond all that was recorded.
+      (and after (not (gap? covered (max 1 before) after))))))
+
 (defn check [history]
   (let [recordings (map :value (h/oks history :reports))
         covered (h/merged (mapcat :covered recordings))
-        places (reduce (fn [places [node number index]] (update places [node number] (fnil conj #{}) index))
-                       {} (mapcat :elements recordings))
-        by-node (reduce (fn [all [[node number] indices]] (assoc-in all [node number] (apply min indices))) {} places)
+        elements (mapcat :elements recordings)
+        places (into #{} (map (fn [[node number _]] [node number])) elements)
+        accepted (accepted elements)
         acknowledged (distinct (map :value (h/oks history :add)))
-        lost? (fn [[node number]]
-                (when-not (contains? places [node number])
-                  (let [numbers (get by-node node)
-                        before (reduce max 0 (keep (fn [[n i]] (when (< n number) i)) numbers))
-                        after (seq (keep (fn [[n i]] (when (> n number) i)) numbers))]
-                    ;; Without a later report of the node its place may be beyond all that was recorded.
-                    (and after (not (gap? covered (max 1 before) (apply min after)))))))]
+        missing (remove #(contains? places %) acknowledged)
+        lost (filter #(lost? covered places accepted %) missing)]
     (if (empty? recordings)
       {:valid? true :violations [] :unknown (count acknowledged)}
       (assoc (h/verdict :observations
                         (concat
-                         (for [element acknowledged :when (lost? element)]
-                           (str "report " (second element) " of node " (first element) " was acknowledged and is in no recording"))
+                         (for [[node number] lost]
+                           (str "report " number " of node " node " was acknowledged and is in no recording"))
                          (for [[index held] (differing recordings)]
                            (str "at index " index " the recordings hold " held))))
              :acknowledged (count acknowledged)
-             :unknown (count (remove #(or (contains? places %) (lost? %)) acknowledged))))))
+             :unknown (- (count missing) (count lost))))))

@@ -6,9 +6,9 @@
   longer than a leader's lease cannot have been confirmed, whatever it believed."
   (:require [quorate.history :as h]))
 
-(defn- intents [history {{:keys [service epoch values outcome]} :value}]
+(defn- intents [history switches-of {{:keys [service epoch values outcome]} :value}]
   (let [{:keys [cluster]} (h/setup history)
-        switches (h/switches history service)
+        switches (switches-of service)
         switch (get switches epoch)
         wanted (set (get-in (h/services history) [service :values (:to switch)]))]
     (cond
@@ -27,12 +27,12 @@
       [(str service ": a write of epoch " epoch " wants " (vec values) ", its intent " (vec wanted))]
       :else [])))
 
-(defn- cut-off [history write]
+(defn- cut-off [history isolated-of write]
   (let [{:keys [lease-ms slack-ms]} (h/setup history)
         sender (get-in write [:value :from])
         at (or (get-in write [:value :arrived]) (:time write))
         since (- at (h/ms->ns (+ lease-ms slack-ms)))]
-    (when (and sender (h/covers? (h/node-spans history sender [:isolated]) since at))
+    (when (and sender (h/covers? (isolated-of sender) since at))
       [(str "node " sender " wrote epoch " (get-in write [:value :epoch]) " of " (get-in write [:value :service])
             " at " (h/ms at) " ms, cut off from every quorum for more than " (+ lease-ms slack-ms) " ms")])))
 
@@ -50,6 +50,9 @@
       (str service ": epoch " epoch " was written " (h/ms (- begun at)) " ms before it was asked for"))))
 
 (defn check [history]
-  (h/verdict 2 (distinct (concat (mapcat #(intents history %) (h/writes history))
-                                 (mapcat #(cut-off history %) (h/writes history))
-                                 (too-early history)))))
+  (let [switches-of (memoize #(h/switches history %))
+        isolated-of (memoize #(vec (h/node-spans history % [:isolated])))
+        writes (h/writes history)]
+    (h/verdict 2 (distinct (concat (mapcat #(intents history switches-of %) writes)
+                                   (mapcat #(cut-off history isolated-of %) writes)
+                                   (too-early history))))))
