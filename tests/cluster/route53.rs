@@ -15,6 +15,7 @@ use quorate::{
     },
     secret::Secret,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     cluster::{CLUSTER, Cluster, EAST, FENCE, PROVIDER, Place, RECORD, SOON, WEST, ZONE, until},
@@ -30,11 +31,11 @@ use crate::{
 const RACERS: usize = 8;
 
 /// Plays Route 53's nameservers: another zone server that shows what ministack holds.
-async fn nameserver(zone: Zone) -> FakeOvh {
+async fn nameserver(zone: Zone) -> (FakeOvh, AbortOnDropHandle<()>) {
     let shown = FakeOvh::start(ZONE).await;
     let id = shown.seed(ZONE, "app", "A", WEST, 30);
     let mirror = shown.mirror();
-    tokio::spawn(async move {
+    let showing = tokio::spawn(async move {
         let mut last = WEST.to_owned();
         loop {
             if let [value] = &zone.values(RECORD, "A").await[..]
@@ -46,7 +47,7 @@ async fn nameserver(zone: Zone) -> FakeOvh {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    shown
+    (shown, AbortOnDropHandle::new(showing))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -58,7 +59,7 @@ async fn at_route53_with_eight_others_racing_for_the_same_record() {
     let zone = Zone::create(server.address(), ZONE).await;
     zone.change(&[("CREATE", set(RECORD, "A", 30, &[WEST], ""))]).await;
     let proxy = FaultProxy::start(server.address()).await;
-    let shown = nameserver(zone.clone()).await;
+    let (shown, _showing) = nameserver(zone.clone()).await;
     let regions = Regions::start().await;
     let provider = format!(
         "[provider.{PROVIDER}]\ntype = 'route53'\nendpoint_url = 'http://{}'\nnameservers = ['{}']\n\

@@ -198,7 +198,7 @@ fn each_mistake_is_one_error() {
                 "provider.ovh-main.base_url: a URL here carries no user or password: it would be in the log for all to read",
             ],
         ),
-        ("type = \"ovh\"", "type = \"route53\"", &["provider.ovh-main.type: there is no provider of this type"]),
+        ("type = \"ovh\"", "type = \"gandi\"", &["provider.ovh-main.type: there is no provider of this type"]),
         ("level = \"info\"", "level = 3", &["log.level: a whole number is not a text"]),
     ];
     for (old, new, wanted) in table {
@@ -235,7 +235,7 @@ fn the_unit_loads_the_credentials_of_the_example() {
     let unit = read("deploy/quorated.service");
     let example: String = read(EXAMPLE).lines().filter(|line| !line.starts_with('#')).collect();
     let named: Vec<_> = example.split("_credential = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert_eq!(named.len(), 4);
+    assert_eq!(named.len(), 6);
     for name in named {
         assert!(unit.contains(&format!("LoadCredential={name}:")), "{name}");
     }
