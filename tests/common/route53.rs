@@ -56,12 +56,13 @@ impl Zone {
 
     /// Changes record sets: `(action, the inner XML of ResourceRecordSet)`.
     pub async fn change(&self, changes: &[(&str, String)]) {
-        let changes: String = changes
+        let changes: Vec<_> = changes
             .iter()
             .map(|(action, set)| {
                 format!("<Change><Action>{action}</Action><ResourceRecordSet>{set}</ResourceRecordSet></Change>")
             })
             .collect();
+        let changes = changes.concat();
         let body = format!(
             "<?xml version=\"1.0\"?><ChangeResourceRecordSetsRequest \
              xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes>{changes}</Changes>\
@@ -102,8 +103,9 @@ impl Zone {
 
 /// The inner XML of a record set with values.
 pub fn set(name: &str, rtype: &str, ttl: u32, values: &[&str], more: &str) -> String {
-    let values: String =
+    let values: Vec<_> =
         values.iter().map(|v| format!("<ResourceRecord><Value>{v}</Value></ResourceRecord>")).collect();
+    let values = values.concat();
     format!("<Name>{name}</Name><Type>{rtype}</Type>{more}<TTL>{ttl}</TTL><ResourceRecords>{values}</ResourceRecords>")
 }
 

@@ -32,7 +32,9 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_route53::{
     Client,
-    types::{Change as SetChange, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecordSet, RrType},
+    types::{
+        Change as SetChange, ChangeAction, ChangeBatch, ChangeStatus, HostedZoneConfig, ResourceRecordSet, RrType,
+    },
 };
 use futures::future::try_join;
 use tokio::sync::OnceCell;
@@ -111,7 +113,7 @@ impl Route53 {
 
     async fn client(&self) -> &Client {
         let make = || async { Client::new(&self.access.config(REGION, self.timeout).await) };
-        self.client.get_or_init(make).await
+        Box::pin(self.client.get_or_init(make)).await
     }
 
     fn known_zone(&self, zone: &DomainName) -> Option<String> {
@@ -124,9 +126,10 @@ impl Route53 {
             return Ok(id);
         }
         let call = self.client().await.list_hosted_zones_by_name().dns_name(zone.as_str()).max_items(PAGE);
-        let answer = call.send().await.map_err(|error| meaning(&error, "ListHostedZonesByName", Effect::None))?;
+        let answer =
+            Box::pin(call.send()).await.map_err(|error| meaning(&error, "ListHostedZonesByName", Effect::None))?;
         let public = answer.hosted_zones().iter().filter(|found| {
-            entry::is_name(found.name(), zone) && !found.config().is_some_and(|config| config.private_zone())
+            entry::is_name(found.name(), zone) && !found.config().is_some_and(HostedZoneConfig::private_zone)
         });
         let ids: Vec<_> = public.map(|found| entry::bare_id(found.id())).collect();
         let [id] = &ids[..] else {
@@ -148,7 +151,8 @@ impl Route53 {
     ) -> Result<Vec<ResourceRecordSet>, ProviderError> {
         let call = self.client().await.list_resource_record_sets().hosted_zone_id(zone).max_items(PAGE);
         let call = call.start_record_name(name.as_str()).start_record_type(rtype.clone());
-        let answer = call.send().await.map_err(|error| meaning(&error, "ListResourceRecordSets", Effect::None))?;
+        let answer =
+            Box::pin(call.send()).await.map_err(|error| meaning(&error, "ListResourceRecordSets", Effect::None))?;
         let all = answer.resource_record_sets().len();
         let of_name = |set: &ResourceRecordSet| entry::is_name(set.name(), name) && *set.r#type() == rtype;
         let sets: Vec<_> = answer.resource_record_sets().iter().filter(|set| of_name(set)).cloned().collect();
@@ -207,7 +211,7 @@ impl Route53 {
     async fn follow(&self, id: &str) -> String {
         let (began, mut pause) = (Instant::now(), PAUSES.0);
         loop {
-            let heard = match self.client().await.get_change().id(id).send().await {
+            let heard = match Box::pin(self.client().await.get_change().id(id).send()).await {
                 Ok(answer) if answer.change_info().is_some_and(|info| *info.status() == ChangeStatus::Insync) => {
                     let took = began.elapsed();
                     tracing::info!(change = id, ?took, "Route 53: INSYNC");
@@ -279,7 +283,8 @@ impl Provider for Route53 {
         let batch = self.batch(change, &found)?;
         let zone = self.zone_id(&record.zone).await?;
         let call = self.client().await.change_resource_record_sets().hosted_zone_id(&zone).change_batch(batch);
-        let answer = call.send().await.map_err(|error| meaning(&error, "ChangeResourceRecordSets", Effect::Change))?;
+        let answer =
+            Box::pin(call.send()).await.map_err(|error| meaning(&error, "ChangeResourceRecordSets", Effect::Change))?;
         // Route 53 answers with the change it took; an answer without one is none of Route 53.
         let Some(info) = answer.change_info().filter(|info| !info.id().is_empty()) else {
             return Err(ProviderError::Indeterminate("Route 53 answered without naming a change".to_owned()));

@@ -64,7 +64,10 @@ impl Route53 {
         }
         let batch = batch.build().map_err(|error| entry::unbuildable(&error))?;
         let call = self.client().await.change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
-        call.send().await.map(drop).map_err(|error| meaning(&error, "ChangeResourceRecordSets", Effect::Change))
+        Box::pin(call.send())
+            .await
+            .map(drop)
+            .map_err(|error| meaning(&error, "ChangeResourceRecordSets", Effect::Change))
     }
 }
 
