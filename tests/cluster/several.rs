@@ -15,15 +15,15 @@ async fn a_provider_that_hangs_keeps_nobody_waiting_and_is_named() {
         return;
     };
     let regions = Regions::start().await;
-    let at_second = rfc2136(second.address(), second.address()).replace("[provider.main]", "[provider.second]");
+    let at_second = rfc2136(second.address(), second.address()).replace("[provider.main]", "[provider.elsewhere]");
     let providers = format!("{}{at_second}", rfc2136(first.address(), first.address()));
     let cluster = Cluster::start(vec![Place::local(providers); 3]);
 
-    // A and AAAA at the first, A at the second.
+    // A and AAAA at the first, A at the second, whose name comes first: whoever took them one by one would begin with it.
     let record = |provider: &str, rtype: &str| {
         format!("[[record]]\nprovider = '{provider}'\nzone = '{ZONE}'\nname = 'app'\ntype = '{rtype}'\nttl = 30\n")
     };
-    let more = format!("{}{}[[region]]", record("main", "AAAA"), record("second", "A"));
+    let more = format!("{}{}[[region]]", record("main", "AAAA"), record("elsewhere", "A"));
     let mut service = regions.service(POLICY).replacen("[[region]]", &more, 1);
     for (four, six) in [(WEST, SIX[0]), (EAST, SIX[1])] {
         service = service.replace(&format!("A = ['{four}']"), &format!("A = ['{four}'], AAAA = ['{six}']"));
@@ -40,10 +40,10 @@ async fn a_provider_that_hangs_keeps_nobody_waiting_and_is_named() {
     });
     let switched = died.elapsed();
     let trouble = until("the one that hangs is named", SOON * 2, || {
-        cluster.app()?["trouble"].as_str().map(str::to_owned).filter(|text| text.contains("second"))
+        cluster.app()?["trouble"].as_str().map(str::to_owned).filter(|text| text.contains("elsewhere"))
     });
     let (hangs, stand) = trouble.split_once("(as wanted: ").unwrap_or_else(|| panic!("{trouble}"));
-    assert!(hangs.contains("app.example.test A at second") && !hangs.contains("at main"), "{trouble}");
+    assert!(hangs.contains("app.example.test A at elsewhere") && !hangs.contains("at main"), "{trouble}");
     assert!(
         stand.contains("app.example.test A at main") && stand.contains("app.example.test AAAA at main"),
         "{trouble}"
