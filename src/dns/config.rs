@@ -13,6 +13,7 @@ use super::{
     ovh::{Ovh, OvhConfig, OvhOAuth2Config},
     powerdns::{PowerDns, PowerDnsConfig},
     rfc2136::{Rfc2136, Rfc2136Config},
+    route53::{Route53, Route53Config},
     webhook::{Webhook, WebhookConfig},
     wire::ServerAddress,
 };
@@ -34,6 +35,8 @@ pub enum Access {
     Rfc2136(Rfc2136Config),
     /// `type = "ovh"`
     Ovh(OvhConfig),
+    /// `type = "route53"`
+    Route53(Route53Config),
     /// `type = "ovh"` with a service account
     OvhOAuth2(OvhOAuth2Config),
     /// `type = "cloudflare"`
@@ -83,6 +86,7 @@ pub fn build(
             Access::Ovh(config) => {
                 Ovh::new(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
+            Access::Route53(config) => Ok(Arc::new(Route53::new(config)) as _),
             Access::Webhook(config) => Webhook::new(config).map(|provider| Arc::new(provider) as _),
             Access::Exec(config) => Exec::new(config).map(|provider| Arc::new(provider) as _),
             Access::PowerDns(config) => PowerDns::new(config).map(|provider| Arc::new(provider) as _),

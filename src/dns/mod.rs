@@ -17,6 +17,7 @@ pub mod ovh;
 pub mod policy;
 pub mod powerdns;
 pub mod rfc2136;
+pub mod route53;
 mod text;
 pub mod tsig;
 pub mod webhook;

@@ -1,10 +1,10 @@
 //! The least-privilege policy of each type of provider, for whoever has no cluster yet.
 
-use super::{Grant, cloudflare, ovh, powerdns, rfc2136};
+use super::{Grant, cloudflare, ovh, powerdns, rfc2136, route53};
 use crate::core::record::{DomainName, Record};
 
 /// The types that a policy is known for: a new provider adds its `type` here and a line below.
-pub const KINDS: [&str; 4] = ["rfc2136", "ovh", "cloudflare", "powerdns"];
+pub const KINDS: [&str; 5] = ["rfc2136", "ovh", "cloudflare", "powerdns", "route53"];
 
 /// What the policies are about besides the records.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ pub fn least_privilege(kind: &str, options: &Options, records: &[Record]) -> Res
             let endpoint = options.endpoint.parse().map_err(|error: ovh::EndpointError| error.to_string())?;
             ovh::policy(&endpoint, records)
         }
+        "route53" => route53::policy(&|_| None, records),
         "cloudflare" => cloudflare::policy(records),
         "powerdns" => powerdns::policy(records),
         other => return Err(format!("no policy is known for providers of type `{other}`")),

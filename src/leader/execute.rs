@@ -81,8 +81,12 @@ impl<L: Log> Office<L> {
     /// Works on the open switch until it is observed, superseded, or leadership is lost.
     pub(super) async fn carry_out(&self, name: &ServiceName) -> Result<(), Deposed> {
         let mut pause = FIRST_PAUSE;
+        let mut receipts = (Epoch(0), BTreeMap::new());
         while let Some(job) = self.log.with_state(|state| state.services.get(name).and_then(Job::of)) {
             let epoch = job.epoch;
+            if receipts.0 != epoch {
+                receipts = (epoch, BTreeMap::new());
+            }
             let done = if job.written {
                 // Nothing is written any more, so that nothing need be waited for once a later epoch is authorised.
                 tokio::select! {
@@ -90,7 +94,7 @@ impl<L: Log> Office<L> {
                     () = self.superseded(name, epoch) => Err(Halt::Overtaken),
                 }
             } else {
-                self.write_all(name, &job).await
+                self.write_all(name, &job, &mut receipts.1).await
             };
             match done {
                 Ok(()) | Err(Halt::Overtaken) => pause = FIRST_PAUSE,
@@ -138,8 +142,16 @@ impl<L: Log> Office<L> {
         self.propose(Action::Trouble { service: name.clone(), text }).await.map(drop)
     }
 
-    /// Brings every record to what the switch wants; each provider on its own, so that a slow one delays nobody else.
-    async fn write_all(&self, name: &ServiceName, job: &Job) -> Result<(), Halt> {
+    /// Brings every record to what the switch wants; each provider on its own, so that a slow one delays nobody else. Those that
+    /// do not get there are told of by name, beside those that stand.
+    ///
+    /// `receipts` are what providers said in this round and those before: what they took once stands already the next time.
+    async fn write_all(
+        &self,
+        name: &ServiceName,
+        job: &Job,
+        receipts: &mut BTreeMap<String, String>,
+    ) -> Result<(), Halt> {
         let mut groups: BTreeMap<_, Vec<&(Record, RrSet)>> = BTreeMap::new();
         for wanted in &job.records {
             // Records of one name share a fence: one after the other.
@@ -149,17 +161,24 @@ impl<L: Log> Office<L> {
         let group = async |records: Vec<&(Record, RrSet)>| {
             let mut receipts = vec![];
             for (record, rrset) in records {
-                let receipt = self.bring(&job.service, record, rrset, &fence, job.overwrite).await?;
-                receipts.push((record.to_string(), receipt));
+                match self.bring(&job.service, record, rrset, &fence, job.overwrite).await {
+                    Ok(receipt) => receipts.push((record.to_string(), receipt)),
+                    // What stands of this group stands, whatever became of the rest.
+                    Err(halt) => return (receipts, Err(halt)),
+                }
             }
-            Ok::<_, Halt>(receipts)
+            (receipts, Ok(()))
         };
-        let mut receipts = BTreeMap::new();
         let mut troubles: Vec<String> = vec![];
+        let mut stand = vec![];
         let mut wait = None;
-        for done in join_all(groups.into_values().map(group)).await {
-            match done {
-                Ok(done) => receipts.extend(done),
+        for (done, end) in join_all(groups.into_values().map(group)).await {
+            for (record, receipt) in done {
+                stand.push(record.clone());
+                receipts.entry(record).or_insert(receipt);
+            }
+            match end {
+                Ok(()) => {}
                 Err(halt @ (Halt::Deposed | Halt::Overtaken)) => return Err(halt),
                 Err(Halt::Trouble { text, retry_after }) => {
                     troubles.push(text);
@@ -168,9 +187,10 @@ impl<L: Log> Office<L> {
             }
         }
         if !troubles.is_empty() {
-            return Err(Halt::Trouble { text: troubles.join("; "), retry_after: wait });
+            let stand = if stand.is_empty() { String::new() } else { format!(" (as wanted: {})", stand.join(", ")) };
+            return Err(Halt::Trouble { text: troubles.join("; ") + &stand, retry_after: wait });
         }
-        let written = Action::Written { service: name.clone(), epoch: job.epoch, receipts };
+        let written = Action::Written { service: name.clone(), epoch: job.epoch, receipts: receipts.clone() };
         match self.propose(written).await? {
             Response::Refused(why) => info!(service = %name, epoch = %job.epoch, %why, "written too late"),
             _ => info!(service = %name, epoch = %job.epoch, "the provider accepted"),

@@ -9,10 +9,18 @@ mod cluster;
 mod dns_server;
 #[path = "../common/fake_ovh/mod.rs"]
 mod fake_ovh;
+#[path = "../common/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "../common/hold_proxy.rs"]
 mod hold_proxy;
+#[path = "../common/ministack.rs"]
+mod ministack;
 #[path = "../common/netns.rs"]
 mod netns;
+#[path = "../common/python.rs"]
+mod python;
+#[path = "../common/route53.rs"]
+mod route53_zone;
 #[path = "../common/seat.rs"]
 mod seat;
 
@@ -31,5 +39,7 @@ mod members;
 mod ovh;
 mod reads;
 mod replay;
+mod route53;
+mod several;
 mod stage;
 mod windows;

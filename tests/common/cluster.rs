@@ -89,11 +89,12 @@ pub fn ovh(fake: &FakeOvh) -> String {
 }
 
 /// The credentials that configurations name; nodes have them in their environment.
-const CREDENTIALS: [(&str, &str); 5] = [
+const CREDENTIALS: [(&str, &str); 6] = [
     ("E2E_TSIG", SECRET),
     ("E2E_AK", fake_ovh::APPLICATION_KEY),
     ("E2E_AS", fake_ovh::APPLICATION_SECRET),
     ("E2E_CK", fake_ovh::CONSUMER_KEY),
+    ("E2E_AWS", "test"),
     // An account of ministack.
     ("E2E_AWS", "test"),
 ];

@@ -166,6 +166,21 @@ impl DnsServer {
         (self.ip, self.port).into()
     }
 
+    /// SIGSTOP: it takes connections and answers nothing.
+    pub fn stand_still(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(nix::sys::signal::Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("to signal our own child");
+    }
+
     /// What the server wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()

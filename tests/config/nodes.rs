@@ -20,6 +20,8 @@ fn credentials() -> tempfile::TempDir {
         ("ovh-application-key", "key\n"),
         ("ovh-application-secret", "application-hunter2\n"),
         ("ovh-consumer-key", "consumer-hunter2"),
+        ("aws-access-key-id", "AKIAEXAMPLE"),
+        ("aws-secret-access-key", "aws-hunter2"),
         ("cloudflare-token", "token-hunter2"),
         ("powerdns-api-key", "key-hunter2"),
         ("ovh-client-id", "EU.0815"),
@@ -64,6 +66,10 @@ fn the_example_is_a_configuration() {
     let Access::Ovh(access) = &ovh.access else { panic!("ovh-main is ovh: {ovh:?}") };
     assert_eq!(access.endpoint.to_string(), "https://eu.api.ovh.com/1.0");
     assert_eq!(access.consumer_key.expose(), "consumer-hunter2");
+    let aws = &config.providers["aws"];
+    let Access::Route53(access) = &aws.access else { panic!("aws is route53: {aws:?}") };
+    assert_eq!(access.aws.keys.as_ref().unwrap().secret.expose(), "aws-hunter2");
+    assert_eq!(access.hosted_zones[&"example.com".parse().unwrap()], "Z0123456789ABCDEFGHIJ");
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
 }
@@ -192,7 +198,7 @@ fn each_mistake_is_one_error() {
                 "provider.ovh-main.base_url: a URL here carries no user or password: it would be in the log for all to read",
             ],
         ),
-        ("type = \"ovh\"", "type = \"route53\"", &["provider.ovh-main.type: there is no provider of this type"]),
+        ("type = \"ovh\"", "type = \"gandi\"", &["provider.ovh-main.type: there is no provider of this type"]),
         ("level = \"info\"", "level = 3", &["log.level: a whole number is not a text"]),
     ];
     for (old, new, wanted) in table {
@@ -229,7 +235,7 @@ fn the_unit_loads_the_credentials_of_the_example() {
     let unit = read("deploy/quorated.service");
     let example: String = read(EXAMPLE).lines().filter(|line| !line.starts_with('#')).collect();
     let named: Vec<_> = example.split("_credential = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert_eq!(named.len(), 4);
+    assert_eq!(named.len(), 6);
     for name in named {
         assert!(unit.contains(&format!("LoadCredential={name}:")), "{name}");
     }

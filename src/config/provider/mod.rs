@@ -4,6 +4,7 @@ mod cloudflare;
 mod ovh;
 mod powerdns;
 mod rfc2136;
+mod route53;
 pub(super) mod secret;
 mod webhook;
 
@@ -31,6 +32,7 @@ const TYPES: &[(&str, Read)] = &[
     ("powerdns", powerdns::read),
     ("webhook", webhook::webhook),
     ("exec", webhook::exec),
+    ("route53", route53::read),
 ];
 
 /// Every provider; those that are refused are left out.

@@ -176,6 +176,11 @@ impl FakeOvh {
         target.clone_into(&mut record.target);
     }
 
+    /// A handle that shows values of somebody else's.
+    pub fn mirror(&self) -> Mirror {
+        Mirror(Arc::clone(&self.state))
+    }
+
     /// Publishes what is staged, as `refresh` does.
     pub fn publish(&self, zone: &str) {
         publish(&mut self.state(), zone);
@@ -261,6 +266,19 @@ impl FakeOvh {
     /// Every call since the last time: `PUT /domain/zone/…`.
     pub fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
+    }
+}
+
+/// Makes the fake's nameserver answer what another API holds.
+pub struct Mirror(Shared);
+
+impl Mirror {
+    /// The record answers this from now on.
+    pub fn show(&self, zone: &str, id: u64, target: &str) {
+        let mut state = self.0.lock().expect("no panic under the lock");
+        let record = state.zones.get_mut(zone).and_then(|zone| zone.staged.get_mut(&id)).expect("the record");
+        target.clone_into(&mut record.target);
+        publish(&mut state, zone);
     }
 }
 

@@ -1,0 +1,64 @@
+//! One service with records at two providers: when one of them hangs, the other's are switched all the same, and the one that
+//! hangs is told of by name.
+
+use quorate::dns::rfc2136::Rfc2136Config;
+
+use crate::{
+    cluster::{Cluster, EAST, Place, RECORD, SOON, WEST, ZONE, rfc2136, until},
+    dns_server::DnsServer,
+    stage::{Health, POLICY, Regions},
+};
+
+const SIX: [&str; 2] = ["2001:db8::10", "2001:db8::20"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_hangs_keeps_nobody_waiting_and_is_named() {
+    let (Some(first), Some(second)) = (DnsServer::bind(ZONE, &["app"]), DnsServer::knot(ZONE, &["app"])) else {
+        return;
+    };
+    let regions = Regions::start().await;
+    let at_second = rfc2136(second.address(), second.address()).replace("[provider.main]", "[provider.elsewhere]");
+    let providers = format!("{}{at_second}", rfc2136(first.address(), first.address()));
+    let cluster = Cluster::start(vec![Place::local(providers); 3]);
+
+    // A and AAAA at the first, A at the second, whose name comes first: whoever took them one by one would begin with it.
+    let record = |provider: &str, rtype: &str| {
+        format!("[[record]]\nprovider = '{provider}'\nzone = '{ZONE}'\nname = 'app'\ntype = '{rtype}'\nttl = 30\n")
+    };
+    let more = format!("{}{}[[region]]", record("main", "AAAA"), record("elsewhere", "A"));
+    let mut service = regions.service(POLICY).replacen("[[region]]", &more, 1);
+    for (four, six) in [(WEST, SIX[0]), (EAST, SIX[1])] {
+        service = service.replace(&format!("A = ['{four}']"), &format!("A = ['{four}'], AAAA = ['{six}']"));
+    }
+    cluster.apply(&service);
+    cluster.serves("west", 1);
+    assert_eq!((first.dig(RECORD, "A"), first.dig(RECORD, "AAAA")), (vec![WEST.into()], vec![SIX[0].into()]));
+    assert_eq!(second.dig(RECORD, "A"), [WEST]);
+
+    second.stand_still();
+    let died = regions.west.set(Health::BlackHole);
+    until("the switch is authorised", SOON, || (cluster.app()?["epoch"] == 2).then_some(()));
+    let authorised = std::time::Instant::now();
+    until("the first provider's records are switched", SOON, || {
+        (first.dig(RECORD, "A") == [EAST] && first.dig(RECORD, "AAAA") == [SIX[1]]).then_some(())
+    });
+    let switched = died.elapsed();
+    // Whoever took one after the other would first have waited for the one that hangs, which sorts first.
+    let took = authorised.elapsed();
+    assert!(took < Rfc2136Config::TIMEOUT * 4 / 5, "the first provider waited for the second: {took:?}");
+    let trouble = until("the one that hangs is named", SOON * 2, || {
+        cluster.app()?["trouble"].as_str().map(str::to_owned).filter(|text| text.contains("elsewhere"))
+    });
+    let (hangs, stand) = trouble.split_once("(as wanted: ").unwrap_or_else(|| panic!("{trouble}"));
+    assert!(hangs.contains("app.example.test A at elsewhere") && !hangs.contains("at main"), "{trouble}");
+    assert!(
+        stand.contains("app.example.test A at main") && stand.contains("app.example.test AAAA at main"),
+        "{trouble}"
+    );
+
+    second.go_on();
+    cluster.serves("east", 2);
+    assert_eq!(second.dig(RECORD, "A"), [EAST]);
+    println!("MEASURED two providers, one hangs: the other's records after {} ms", switched.as_millis());
+    cluster.check_switches(&["adopt", "failover"]);
+}
