@@ -358,6 +358,11 @@ impl Run<'_> {
         self.wrong.clear();
         self.arrange();
         self.tell("everything is well again");
+        // What the operator asked for last may still be on its way.
+        let orders = self.now + 7_000;
+        while self.now < orders {
+            self.tick()?;
+        }
         let end = self.now + MENDING;
         while !self.is_calm() && self.now < end {
             for name in ["strict", "loose"] {
