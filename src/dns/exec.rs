@@ -1,4 +1,4 @@
-//! A program of your own on the node, for whatever has no provider of its own. The question is [`hook`](super::hook)'s, on its
+//! A program of your own on the node, for whatever has no provider of its own. The question is `hook`'s, on its
 //! standard input; the answer is on its standard output.
 //!
 //! | exit code | meaning (names of `sysexits.h`) |

@@ -1,4 +1,4 @@
-//! A program of your own behind HTTP, for whatever has no provider of its own. The question is [`hook`](super::hook)'s.
+//! A program of your own behind HTTP, for whatever has no provider of its own. The question is `hook`'s.
 //!
 //! Each call is a `POST` with `Quorate-Signature: t=<unix seconds>,v1=<hex>`, where `v1` is the HMAC-SHA256 (RFC 2104) of
 //! `<t>.<body>` with the shared secret: whoever takes it recomputes the signature over the bytes that came, compares in
