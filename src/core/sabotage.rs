@@ -3,8 +3,6 @@
 //! Without the feature `testing` there is no switch: every question is answered `false` at compile time, and no release can
 //! be told to break a rule. With it, a test breaks one rule at a time for its whole process.
 
-use std::str::FromStr;
-
 macro_rules! sabotages {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
         /// What can be broken.
@@ -18,7 +16,8 @@ macro_rules! sabotages {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name.
+            /// Its name. A release does not know it.
+            #[cfg(feature = "testing")]
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -48,23 +47,29 @@ sabotages! {
     StaleReads = "stale-reads",
 }
 
-/// A name that no switch has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` breaks nothing; there are: {list}", list = Sabotage::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", "))]
-pub struct UnknownSabotage(String);
-
-impl FromStr for Sabotage {
-    type Err = UnknownSabotage;
-    fn from_str(text: &str) -> Result<Self, UnknownSabotage> {
-        Self::ALL.iter().find(|it| it.as_str() == text).copied().ok_or_else(|| UnknownSabotage(text.to_owned()))
-    }
-}
+#[cfg(feature = "testing")]
+pub use switch::UnknownSabotage;
 
 #[cfg(feature = "testing")]
 mod switch {
-    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::{
+        str::FromStr,
+        sync::atomic::{AtomicU8, Ordering},
+    };
 
     use super::Sabotage;
+
+    /// A name that no switch has.
+    #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+    #[error("`{0}` breaks nothing; there are: {list}", list = Sabotage::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", "))]
+    pub struct UnknownSabotage(String);
+
+    impl FromStr for Sabotage {
+        type Err = UnknownSabotage;
+        fn from_str(text: &str) -> Result<Self, UnknownSabotage> {
+            Self::ALL.iter().find(|it| it.as_str() == text).copied().ok_or_else(|| UnknownSabotage(text.to_owned()))
+        }
+    }
 
     static BROKEN: AtomicU8 = AtomicU8::new(u8::MAX);
 
