@@ -47,6 +47,8 @@
 //! | [`config`], [`service_file`], [`reader`], [`diagnostic`], [`secret`] | TOML to validated values, every mistake at once; credentials |
 //! | [`tls`], [`pki`] | who is calling; the cluster's certificates |
 //! | [`evidence`] | the evidence of switches as a file, and its verification without a cluster |
+//! | [`history`], [`replay`] | what a node applied, kept for a while; the same observations under another policy |
+//! | [`surroundings`] | wall time, connections, a listener: the system's, or a simulation's |
 //! | [`demo`] | the whole of it on one machine, and a judge |
 //!
 //! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `grpc → inspect → leader,

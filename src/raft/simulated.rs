@@ -193,8 +193,9 @@ impl Replica {
     /// # Errors
     /// The node applied another entry than one before it did, at the same index.
     pub fn step(&mut self, disk: &Disk) -> Result<Option<Step>, String> {
-        let Some(applied) = disk.applied().filter(|at| at.index >= self.next) else { return Ok(None) };
-        let _ = applied;
+        if disk.applied().is_none_or(|at| at.index < self.next) {
+            return Ok(None);
+        }
         let Some(entry) = disk.entry(self.next) else {
             // The entry went into a snapshot; another node's log has it, or had it when it was applied there.
             return Ok(None);
