@@ -36,7 +36,8 @@ pub enum Command {
     /// Prints the least that a provider's credentials must be allowed, to paste; asks nobody
     #[command(after_help = concat!("Examples:\n  \
         quoratectl provider policy rfc2136 --tsig-key quorate-key --zone example.com --record app:A\n  \
-        quoratectl provider policy ovh --endpoint ovh-eu --zone example.com --record app:A --record app:AAAA\n\n\
+        quoratectl provider policy ovh --endpoint ovh-eu --zone example.com --record app:A --record app:AAAA\n  \
+        quoratectl provider policy global-accelerator --zone ACCELERATOR --record LISTENER:POOL --account 123456789012\n\n\
         `quoratectl provider check NAME --policy` prints it for a configured provider and the records that it serves."))]
     Policy(Policy),
 }
@@ -78,6 +79,9 @@ pub struct Policy {
     /// ovh: ovh-eu, ovh-ca, ovh-us or a base URL
     #[arg(long, value_name = "ENDPOINT", default_value = "ovh-eu")]
     endpoint: String,
+    /// global-accelerator: the number of the AWS account
+    #[arg(long, value_name = "NUMBER")]
+    account: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -100,9 +104,9 @@ struct Printed {
 
 /// Prints a policy; needs no cluster.
 pub fn print_policy(of: Policy, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    let Policy { kind, zone, records, tsig_key, endpoint } = of;
+    let Policy { kind, zone, records, tsig_key, endpoint, account } = of;
     let records: Vec<Record> = records.iter().map(|text| record(&zone, text)).collect::<Result<_, _>>()?;
-    let grants = policy::least_privilege(&kind, &policy::Options { key: tsig_key, endpoint }, &records)
+    let grants = policy::least_privilege(&kind, &policy::Options { key: tsig_key, endpoint, account }, &records)
         .map_err(|why| Failure::new(Exit::Usage, why))?;
     let printed = Printed { kind, policy: grants.into_iter().map(Grant::from).collect() };
     screen.answer(&printed, |of| in_words(&of.policy))?;

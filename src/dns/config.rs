@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Provider, Providers,
+    accelerator::{Accelerator, AcceleratorConfig},
     authoritative::Authoritative,
     cloudflare::{Cloudflare, CloudflareConfig},
     exec::{Exec, ExecConfig},
@@ -37,6 +38,8 @@ pub enum Access {
     Ovh(OvhConfig),
     /// `type = "route53"`
     Route53(Route53Config),
+    /// `type = "global-accelerator"`
+    GlobalAccelerator(AcceleratorConfig),
     /// `type = "ovh"` with a service account
     OvhOAuth2(OvhOAuth2Config),
     /// `type = "cloudflare"`
@@ -87,6 +90,7 @@ pub fn build(
                 Ovh::new(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
             Access::Route53(config) => Ok(Arc::new(Route53::new(config)) as _),
+            Access::GlobalAccelerator(config) => Ok(Arc::new(Accelerator::new(config)) as _),
             Access::Webhook(config) => Webhook::new(config).map(|provider| Arc::new(provider) as _),
             Access::Exec(config) => Exec::new(config).map(|provider| Arc::new(provider) as _),
             Access::PowerDns(config) => PowerDns::new(config).map(|provider| Arc::new(provider) as _),

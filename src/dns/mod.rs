@@ -4,6 +4,8 @@
 //! after, and it refuses, as strongly as its API allows (its [`Grade`]), to write over anything else. It never empties a
 //! record (invariant 5), never retries a write by itself, and never logs a credential.
 
+pub mod accelerator;
+mod amazon;
 pub mod authoritative;
 pub mod cloudflare;
 pub mod config;

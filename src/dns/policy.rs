@@ -1,10 +1,10 @@
 //! The least-privilege policy of each type of provider, for whoever has no cluster yet.
 
-use super::{Grant, cloudflare, ovh, powerdns, rfc2136, route53};
+use super::{Grant, accelerator, cloudflare, ovh, powerdns, rfc2136, route53};
 use crate::core::record::{DomainName, Record};
 
 /// The types that a policy is known for: a new provider adds its `type` here and a line below.
-pub const KINDS: [&str; 5] = ["rfc2136", "ovh", "cloudflare", "powerdns", "route53"];
+pub const KINDS: [&str; 6] = ["rfc2136", "ovh", "cloudflare", "powerdns", "route53", "global-accelerator"];
 
 /// What the policies are about besides the records.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Options {
     pub key: DomainName,
     /// `ovh`: the endpoint's name or base URL.
     pub endpoint: String,
+    /// `global-accelerator`: the number of the account, where it is known.
+    pub account: Option<String>,
 }
 
 /// What to paste so that a provider of this type may change these records and their fences, and nothing else.
@@ -27,6 +29,7 @@ pub fn least_privilege(kind: &str, options: &Options, records: &[Record]) -> Res
             ovh::policy(&endpoint, records)
         }
         "route53" => route53::policy(&|_| None, records),
+        "global-accelerator" => accelerator::policy_of_account(options.account.as_deref(), records)?,
         "cloudflare" => cloudflare::policy(records),
         "powerdns" => powerdns::policy(records),
         other => return Err(format!("no policy is known for providers of type `{other}`")),

@@ -7,6 +7,10 @@
 mod cluster;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
+#[path = "../common/fake_accelerator.rs"]
+mod fake_accelerator;
+#[path = "../common/fake_http.rs"]
+mod fake_http;
 #[path = "../common/fake_ovh/mod.rs"]
 mod fake_ovh;
 #[path = "../common/fault_proxy.rs"]
@@ -25,6 +29,7 @@ mod route53_zone;
 mod seat;
 
 mod aborted;
+mod accelerator;
 mod audit;
 mod clients;
 mod delayed;

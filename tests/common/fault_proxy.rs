@@ -39,6 +39,8 @@ pub enum Fault {
     Hang { applied: bool },
     /// The call waits until [`FaultProxy::release`], then it is carried out and answered.
     Hold,
+    /// Nothing: the call after it is the one that is meant.
+    Pass,
 }
 
 impl Fault {
@@ -105,7 +107,8 @@ impl FaultProxy {
         Self { address, shared, task }
     }
 
-    /// Makes the next call whose method and path match (`*`: any method; the path by a part of it) go wrong, once.
+    /// Makes the next call whose method and path match (`*`: any method; the path by a part of it) go wrong, once. Where all
+    /// calls have one path, as in AWS' JSON protocols, it ends with their `X-Amz-Target`.
     pub fn fail_next(&self, (method, path): (&str, &str), fault: Fault) {
         let mut faults = self.shared.faults.lock().expect("no panic under the lock");
         faults.push_back((method.to_owned(), path.to_owned(), fault));
@@ -156,17 +159,19 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let call = Call { method: parts.method, path, headers: parts.headers, body };
-    shared.log.lock().expect("no panic under the lock").push(format!("{} {}", call.method, call.path));
+    let target = call.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let place = format!("{}{target}", call.path);
+    shared.log.lock().expect("no panic under the lock").push(format!("{} {place}", call.method));
     let fault = {
         let mut faults = shared.faults.lock().expect("no panic under the lock");
         let meant = |(method, part, _): &(String, String, Fault)| {
-            (method == "*" || call.method == method.as_str()) && call.path.contains(part.as_str())
+            (method == "*" || call.method == method.as_str()) && place.contains(part.as_str())
         };
         let position = faults.iter().position(meant);
         position.and_then(|position| faults.remove(position)).map(|(_, _, fault)| fault)
     };
     match fault {
-        None => forward(&shared, call).await,
+        None | Some(Fault::Pass) => forward(&shared, call).await,
         Some(Fault::Refuse(reply)) => Ok(respond(reply)),
         Some(Fault::Answer { reply, applied }) => {
             carry_out(&shared, call, applied).await;

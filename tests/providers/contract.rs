@@ -88,6 +88,11 @@ pub trait Subject: Send + Sync {
     /// A record that is not there, or why there is no such thing.
     fn absent(&self) -> Result<Record, &'static str>;
 
+    /// Whether a write goes in steps, between which old values stand beside new ones.
+    fn goes_in_steps(&self) -> bool {
+        false
+    }
+
     /// What stands at the server.
     async fn truth(&self) -> Truth;
 

@@ -7,6 +7,10 @@
 mod dns_fault_proxy;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
+#[path = "../common/fake_accelerator.rs"]
+mod fake_accelerator;
+#[path = "../common/fake_http.rs"]
+mod fake_http;
 #[path = "../common/fake_ovh/mod.rs"]
 mod fake_ovh;
 #[path = "../common/fault_proxy.rs"]
@@ -19,6 +23,7 @@ mod python;
 #[path = "../common/route53.rs"]
 mod route53_zone;
 
+mod accelerator;
 mod cases;
 mod contract;
 mod ovh;
@@ -34,6 +39,7 @@ async fn subjects() -> Vec<Box<dyn Subject>> {
     subjects.extend(rfc2136::knot().await);
     subjects.push(ovh::subject().await);
     subjects.extend(route53::subject().await);
+    subjects.push(accelerator::subject().await);
     subjects
 }
 

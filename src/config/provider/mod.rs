@@ -1,5 +1,6 @@
 //! `[provider.NAME]`: how this node reaches the providers that services name. One file a `type`.
 
+mod accelerator;
 mod cloudflare;
 mod ovh;
 mod powerdns;
@@ -33,6 +34,7 @@ const TYPES: &[(&str, Read)] = &[
     ("webhook", webhook::webhook),
     ("exec", webhook::exec),
     ("route53", route53::read),
+    ("global-accelerator", accelerator::read),
 ];
 
 /// Every provider; those that are refused are left out.
