@@ -48,8 +48,8 @@ async fn start() -> AtFake {
     AtFake { fake, proxy }
 }
 
-pub async fn subject() -> Box<dyn Subject> {
-    Box::new(start().await)
+pub async fn subject() -> Option<Box<dyn Subject>> {
+    Some(Box::new(start().await))
 }
 
 fn config(endpoint: String) -> AcceleratorConfig {
@@ -112,7 +112,7 @@ fn sorted(values: &[&str]) -> Vec<String> {
 #[async_trait]
 impl Subject for AtFake {
     fn name(&self) -> &'static str {
-        "global-accelerator"
+        "global accelerator"
     }
 
     fn provider(&self) -> Handle {
@@ -154,6 +154,7 @@ impl Subject for AtFake {
                 refusal(400, "InternalServiceErrorException")
             }
             Trouble::ServerError { applied } => Fault::html(500, applied),
+            Trouble::Flood => Fault::flood(),
             Trouble::Garbage => Fault::garbage(),
             Trouble::Hang { applied } => Fault::Hang { applied },
             Trouble::EmptyAnswer => Fault::empty(false),
