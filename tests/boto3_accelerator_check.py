@@ -63,7 +63,7 @@ def tags():
     return {t["Key"]: t["Value"] for t in client.list_tags_for_resource(ResourceArn=arn)["Tags"]}
 
 
-client.meta.events.register("before-parse.globalaccelerator", hold_to_the_model)
+client.meta.events.register("before-parse.global-accelerator", hold_to_the_model)
 first = client.list_accelerators(MaxResults=100)
 check("a page is not all of it", "NextToken" in first)
 pages = client.get_paginator("list_accelerators").paginate()

@@ -243,7 +243,10 @@ impl<L: Log> Office<L> {
                     );
                 }
                 Ok(Attempt::Not(Step::Write(_))) => {}
-                Err(error @ (ProviderError::Stale(_) | ProviderError::Indeterminate(_))) => last = Some(error),
+                Err(error @ (ProviderError::Stale(_) | ProviderError::Indeterminate(_))) => {
+                    info!(service = %name, epoch = %fence.epoch, %record, %error, "read anew, and written again if need be");
+                    last = Some(error);
+                }
                 Err(error) => return Err(trouble(record, &error)),
             }
         }

@@ -5,10 +5,12 @@ use crate::{
     cluster::{CLUSTER, Cluster, PROVIDER, Place, SOON, until},
     fake_accelerator::{ACCELERATOR, ACCOUNT, FakeAccelerator, LISTENER, REGIONS},
     fault_proxy::{Fault, FaultProxy},
-    stage::{Health, POLICY, Regions},
+    stage::{Health, Regions},
 };
 
 const TAG: &str = "quorate:0123abcd";
+/// A late call may live for a minute, so the cooldown must be as long.
+const POLICY: &str = "fall = 2\nrise = 2\ncooldown = '1m'\nbudget = 100\nreconcile = '5s'\nopinion_ttl = '4s'\n";
 const TURN: (&str, &str) = ("POST", ".UpdateEndpointGroup");
 
 /// `app` at the listener instead of a zone.
@@ -75,13 +77,16 @@ async fn at_a_global_accelerator_a_death_turns_the_dials_and_a_lost_leader_leave
     check_history(&fake, &[&[west, east], &[east]]);
     let evidence = cluster.ctl(&["evidence", "get", "app", "2"]).ok();
     let receipts = evidence["evidence"]["receipts"].to_string();
-    assert!(receipts.contains("eu-west-3 100 -> 0") && receipts.contains("DEPLOYED after"), "{receipts}");
+    // On a busy machine an answer may come too late; then the write is in doubt, and found standing.
+    let doubt = cluster.nodes.iter().any(|node| node.log().contains("read anew"));
+    let whole = receipts.contains("eu-west-3 100 -> 0") && receipts.contains("DEPLOYED after");
+    assert!(whole || doubt && receipts.contains("stood already"), "{receipts}");
 
-    // Another one, and the leader dies between its claim and its first dial: the successor finishes the same epoch (10).
+    // Back by hand, and the leader dies between its claim and its first dial: the successor finishes the same epoch (10).
     regions.west.set(Health::Up);
     until("west is up again", SOON, || (cluster.app()?["regions"][0]["verdict"] == "up").then_some(()));
     proxy.fail_next(TURN, Fault::Hold);
-    regions.east.set(Health::BlackHole);
+    cluster.ctl(&["switch", "start", "app", "--to", "west", "--override", "cooldown"]).ok();
     proxy.caught().await;
     assert_eq!((fake.open(), fake.tag(TAG)), (vec![east.to_owned()], fence(3)), "claimed, and no dial turned");
     let leader = cluster.leader();
@@ -91,16 +96,18 @@ async fn at_a_global_accelerator_a_death_turns_the_dials_and_a_lost_leader_leave
     // What the dead leader had sent arrives, and does no harm: it is what the epoch wants.
     proxy.release();
     cluster.node(leader).start();
-    cluster.check_switches(&["initial", "automatic", "automatic"]);
+    cluster.check_switches(&["adopt", "failover", "manual"]);
     check_history(&fake, &[&[west, east], &[west]]);
 
     // A hand that turns a dial half way is told of, and not written over.
     fake.turn(west, 40.0);
-    until("the drift is told", SOON, || cluster.app()?["trouble"].as_str()?.contains("eu-west-3@40").then_some(()));
+    until("the drift is told", SOON, || cluster.app()?["drift"].to_string().contains("eu-west-3@40").then_some(()));
     assert_eq!(fake.open(), ["eu-west-3@40"]);
     // Nor is another cluster's fence.
     fake.turn(west, 100.0);
     fake.set_tag(TAG, Some("v=1 cluster=other epoch=9"));
-    until("the other cluster is named", SOON, || cluster.app()?["trouble"].as_str()?.contains("other").then_some(()));
+    until("the other cluster is named", SOON, || {
+        cluster.app()?["drift"].to_string().contains("cluster=other").then_some(())
+    });
     assert_eq!(fake.tag(TAG).as_deref(), Some("v=1 cluster=other epoch=9"));
 }

@@ -91,6 +91,8 @@ fn the_providers_that_the_example_has_as_comments_are_configurations() {
     assert_eq!((access.server.as_str(), access.base_url.to_string().as_str()), ("localhost", "http://127.0.0.1:8081"));
     let Access::OvhOAuth2(access) = &config.providers["ovh-account"].access else { panic!("{config:?}") };
     assert_eq!((access.client_id.expose(), access.token_url.as_ref()), ("EU.0815", None));
+    let Access::GlobalAccelerator(access) = &config.providers["accelerator"].access else { panic!("{config:?}") };
+    assert_eq!(access.account_id.as_deref(), Some("123456789012"));
     let Access::Webhook(access) = &config.providers["own-endpoint"].access else { panic!("{config:?}") };
     assert_eq!((access.grade, access.timeout), (Grade::C, Duration::from_secs(10)));
     let Access::Exec(access) = &config.providers["own-program"].access else { panic!("{config:?}") };
@@ -101,6 +103,11 @@ fn the_providers_that_the_example_has_as_comments_are_configurations() {
             "023e105f",
             "xyz",
             "provider.cloudflare-main.zone_ids.\"example.com\": a zone's id is 32 digits of 0-9 and a-f",
+        ),
+        (
+            "123456789012",
+            "12345",
+            "provider.accelerator.account_id: this is not the number of an AWS account: 12 digits, in quotes",
         ),
         (
             "token_credential",
