@@ -360,7 +360,11 @@ impl Record {
     /// Where the fence stands, in words: a TXT of DNS, or the text that the provider keeps beside a pool.
     #[must_use]
     pub fn fence_place(&self) -> String {
-        if self.rtype.is_in_dns() { format!("the TXT {}", self.fence_name()) } else { format!("the text beside {self}") }
+        if self.rtype.is_in_dns() {
+            format!("the TXT {}", self.fence_name())
+        } else {
+            format!("the text beside {self}")
+        }
     }
 }
 
