@@ -181,9 +181,9 @@ impl Provider for CloudflarePools {
             message: format!("Cloudflare has no load balancer {} in {}", record.name, record.zone),
             hint: "make it in the dashboard (Traffic, Load Balancing), with the pools of one region".to_owned(),
         })?;
-        let (patch, ids) = (balancer.patch(&before.pools, change)?, (&before.zone, &balancer.id));
-        let path = format!("/zones/{}/load_balancers/{}", ids.0, ids.1);
-        let body = serde_json::json!(patch);
+        let wanted = balancer.patch(&before.pools, change)?;
+        let path = format!("/zones/{}/load_balancers/{}", before.zone, balancer.id);
+        let body = serde_json::json!(wanted);
         let done = self.client.call::<Balancer>(Method::PATCH, &path, &[], Some(&body)).await;
         let (after, ray) = done.map_err(|error| match error {
             CallError::Refused(refusal) if refusal.is_missing() => {
@@ -192,12 +192,12 @@ impl Provider for CloudflarePools {
             other => other.into_provider_error(Effect::Change),
         })?;
         // Without a condition the answer is all that there is: it must be what was asked for.
-        if !after.holds(&patch) {
+        if !after.holds(&wanted) {
             let said = format!("Cloudflare took a change of {record} and answers with another one (CF-RAY {ray})");
             return Err(ProviderError::Indeterminate(said));
         }
         let at = after.modified_on.as_deref().map(|at| format!(", modified on {}", clip(at))).unwrap_or_default();
-        Ok(Receipt(format!("Cloudflare changed load balancer {}{at}, CF-RAY {ray}", clip(ids.1))))
+        Ok(Receipt(format!("Cloudflare changed load balancer {}{at}, CF-RAY {ray}", clip(&balancer.id))))
     }
 
     async fn rights(&self, record: &Record) -> Vec<Finding> {
