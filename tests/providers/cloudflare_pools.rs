@@ -189,7 +189,8 @@ impl Subject for AtCloudflare {
 async fn a_switch_is_one_call_and_changes_pools_and_fence_alone() {
     let kept = json!({
         "description": "the shop, ask Anna", "steering_policy": "random", "session_affinity": "cookie", "proxied": true,
-        "region_pools": { "WNAM": ["1"] }, "rules": [{ "name": "api", "disabled": true }], "random_steering": { "default_weight": 1 },
+        "region_pools": { "WNAM": ["1"] }, "rules": [{ "name": "api", "disabled": true }],
+        "random_steering": { "default_weight": 1 },
     });
     let at = AtCloudflare::start(&kept).await;
     let pools = at.pools();
