@@ -9,7 +9,10 @@ use super::{
     Provider, Providers,
     accelerator::{Accelerator, AcceleratorConfig},
     authoritative::Authoritative,
-    cloudflare::{Cloudflare, CloudflareConfig},
+    cloudflare::{
+        Cloudflare, CloudflareConfig,
+        pools::{CloudflarePools, CloudflarePoolsConfig},
+    },
     exec::{Exec, ExecConfig},
     ovh::{Ovh, OvhConfig, OvhOAuth2Config},
     powerdns::{PowerDns, PowerDnsConfig},
@@ -44,6 +47,8 @@ pub enum Access {
     OvhOAuth2(OvhOAuth2Config),
     /// `type = "cloudflare"`
     Cloudflare(CloudflareConfig),
+    /// `type = "cloudflare-pools"`
+    CloudflarePools(CloudflarePoolsConfig),
     /// `type = "powerdns"`
     PowerDns(PowerDnsConfig),
     /// `type = "webhook"`
@@ -98,6 +103,7 @@ pub fn build(
                 Ovh::with_oauth2(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
             Access::Cloudflare(config) => Cloudflare::new(config).map(|provider| Arc::new(provider) as _),
+            Access::CloudflarePools(config) => CloudflarePools::new(config).map(|provider| Arc::new(provider) as _),
         };
         match built {
             Ok(provider) => drop(providers.insert(name.clone(), provider)),

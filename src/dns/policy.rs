@@ -4,7 +4,8 @@ use super::{Grant, accelerator, cloudflare, ovh, powerdns, rfc2136, route53};
 use crate::core::record::{DomainName, Record};
 
 /// The types that a policy is known for: a new provider adds its `type` here and a line below.
-pub const KINDS: [&str; 6] = ["rfc2136", "ovh", "cloudflare", "powerdns", "route53", "global-accelerator"];
+pub const KINDS: [&str; 7] =
+    ["rfc2136", "ovh", "cloudflare", "cloudflare-pools", "powerdns", "route53", "global-accelerator"];
 
 /// What the policies are about besides the records.
 #[derive(Debug, Clone)]
@@ -31,6 +32,7 @@ pub fn least_privilege(kind: &str, options: &Options, records: &[Record]) -> Res
         "route53" => route53::policy(&|_| None, records),
         "global-accelerator" => accelerator::policy_of_account(options.account.as_deref(), records)?,
         "cloudflare" => cloudflare::policy(records),
+        "cloudflare-pools" => cloudflare::pools::policy(records),
         "powerdns" => powerdns::policy(records),
         other => return Err(format!("no policy is known for providers of type `{other}`")),
     })

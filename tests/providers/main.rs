@@ -10,6 +10,8 @@ mod dns_fault_proxy;
 mod dns_server;
 #[path = "../common/fake_accelerator.rs"]
 mod fake_accelerator;
+#[path = "../common/fake_cloudflare/mod.rs"]
+mod fake_cloudflare;
 #[path = "../common/fake_http.rs"]
 mod fake_http;
 #[path = "../common/fake_ovh/mod.rs"]
@@ -29,6 +31,7 @@ mod contract;
 mod table;
 
 mod accelerator;
+mod cloudflare_pools;
 mod ovh;
 mod rfc2136;
 mod route53;
@@ -40,6 +43,7 @@ use futures::{FutureExt, future::BoxFuture};
 /// Every provider that can be had here, in the order of the table.
 fn subjects() -> Vec<BoxFuture<'static, Option<Box<dyn Subject>>>> {
     vec![
+        cloudflare_pools::subject().boxed(),
         ovh::subject().boxed(),
         rfc2136::bind().boxed(),
         rfc2136::knot().boxed(),
