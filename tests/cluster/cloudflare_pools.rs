@@ -64,12 +64,19 @@ async fn at_cloudflares_load_balancers_where_a_late_write_is_undone() {
     );
     let cluster = Cluster::start(vec![Place::local(provider); 3]);
 
-    // A cooldown shorter than a late write can live is refused, and so is a pool that is none; nothing is written.
+    // A cooldown shorter than a late write can live is refused; nothing is written.
     let short = cluster.file("short.toml", &of_pools(&regions.service("cooldown = '30s'\n")));
     let refused = cluster.ctl(&["service", "apply", short.to_str().unwrap()]).refused(3);
     assert!(refused.to_string().contains("grade C"), "{refused}");
     assert_eq!(fake.balancer(RECORD), before);
 
+    // A pool that is none is found before it is needed.
+    cluster.apply(&of_pools(&regions.service(POLICY)).replace("['east']", "['mars']"));
+    for (command, exit) in [(&["provider", "check", PROVIDER][..], 3), (&["drill", "app"], 3)] {
+        let checked = cluster.ctl(command);
+        let says = "of region east: Cloudflare has no pool `mars` in this account";
+        assert!(checked.exit == exit && checked.json.to_string().contains(says), "{checked:?}");
+    }
     cluster.apply(&of_pools(&regions.service(POLICY)));
     stands(&fake, "west", 1, SOON);
     check(&cluster, &fake);
@@ -125,7 +132,7 @@ fn check(cluster: &Cluster, fake: &FakeCloudflare) {
     let drill = cluster.ctl(&["drill", "app"]);
     assert_eq!(drill.exit, 0, "{:#}", drill.json);
     let findings = drill.json["findings"].as_array().unwrap();
-    for subject in ["credentials", "zone", "pools", "rights", "steering", "record", "fence", "write"] {
+    for subject in ["credentials", "zone", "pools", "rights", "steering", "values", "record", "fence", "write"] {
         let found: Vec<_> = findings.iter().filter(|of| of["subject"] == subject).collect();
         assert!(!found.is_empty() && found.iter().all(|of| of["outcome"] == "pass"), "{subject}: {:#}", drill.json);
     }
