@@ -237,13 +237,16 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Where fences stand in a description, and what is between their brackets. One that nothing closes goes to the end.
+/// Where fences stand in a description, and what is between their brackets. One that nothing closes goes to the end, with its
+/// bracket: who cut it off may have cut the epoch, too, so that it must not read as a fence.
 fn marks(description: &str) -> Vec<(Range<usize>, &str)> {
     let begins = description.match_indices(OPEN);
     let mark = |(begin, open): (usize, &str)| {
-        let text = &description[begin + open.len()..];
-        let (text, end) = text.split_once(CLOSE).map_or((text, 0), |(inner, _)| (inner, CLOSE.len_utf8()));
-        (begin..begin + open.len() + text.len() + end, text)
+        let inner = begin + open.len();
+        match description[inner..].find(CLOSE) {
+            Some(length) => (begin..inner + length + CLOSE.len_utf8(), &description[inner..inner + length]),
+            None => (begin..description.len(), &description[begin..]),
+        }
     };
     begins.map(mark).collect()
 }
@@ -290,6 +293,7 @@ mod tests {
         // Cut off, twice, and of a later release.
         for bad in [
             "[quorate v=1 cluster=prod epoch=6",
+            "[quorate v=1 cluster=prod epoch=6 and more",
             "[quorate v=1 cluster=prod epoch=6][quorate v=1 cluster=prod epoch=6]",
             "[quorate v=2 whatever]",
             "[quorate ]",
