@@ -6,6 +6,8 @@ mod dns_server;
 mod fake_ovh;
 #[path = "../common/hold_proxy.rs"]
 mod hold_proxy;
+#[path = "../common/python.rs"]
+mod python;
 
 mod authoritative;
 mod ovh;
