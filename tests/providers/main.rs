@@ -8,7 +8,7 @@
 mod dns_fault_proxy;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
-#[path = "../common/fake_cloudflare.rs"]
+#[path = "../common/fake_cloudflare/mod.rs"]
 mod fake_cloudflare;
 #[path = "../common/fake_http.rs"]
 mod fake_http;
@@ -34,6 +34,7 @@ mod over_http;
 mod table;
 
 mod cloudflare;
+mod cloudflare_pools;
 mod exec;
 mod ovh;
 mod powerdns;
@@ -52,6 +53,7 @@ use futures::{
 fn subjects() -> Vec<BoxFuture<'static, Option<Box<dyn Subject>>>> {
     vec![
         cloudflare::subject().boxed(),
+        cloudflare_pools::subject().boxed(),
         ready(exec::subject()).boxed(),
         ovh::subject().boxed(),
         powerdns::subject().boxed(),
