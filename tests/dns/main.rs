@@ -8,6 +8,7 @@ mod fake_ovh;
 mod hold_proxy;
 
 mod authoritative;
+mod iplb;
 mod ovh;
 mod rfc2136;
 mod rights;
