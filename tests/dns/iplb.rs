@@ -286,7 +286,10 @@ async fn an_epoch_that_is_being_written_keeps_older_ones_out() {
     fake.fail_next("POST", "/refresh", Fault::Drop { applied: false });
     switch(&ovh, &["web-b"], 3).await.unwrap_err();
     let error = switch(&ovh, &["web-c"], 2).await.unwrap_err();
-    assert!(matches!(error, ProviderError::Stale(_)) && error.to_string().contains("epoch 3 is being written"), "{error}");
+    assert!(
+        matches!(error, ProviderError::Stale(_)) && error.to_string().contains("epoch 3 is being written"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -328,7 +331,10 @@ async fn a_deployment_is_followed_and_one_that_fails_is_no_switch() {
     let error = switch(&hasty, &["web-b"], 2).await.unwrap_err();
     assert!(matches!(&error, ProviderError::Indeterminate(said) if said.contains("todo")), "{error:?}");
     let error = switch(&hasty, &["web-b"], 2).await.unwrap_err();
-    assert!(matches!(&error, ProviderError::Transient { message, .. } if message.contains("being deployed")), "{error:?}");
+    assert!(
+        matches!(&error, ProviderError::Transient { message, .. } if message.contains("being deployed")),
+        "{error:?}"
+    );
     fake.balancer(BALANCER, |balancer| balancer.takes = Duration::from_millis(30));
     fake.take_log();
     switch(&ovh, &["web-b"], 2).await.unwrap();
@@ -344,7 +350,10 @@ async fn a_name_that_ovh_cuts_is_put_back() {
     let error = switch(&ovh, &["web-b"], 1).await.unwrap_err();
     let ProviderError::Permanent { message, hint } = &error else { panic!("{error:?}") };
     assert!(message.contains("OVH keeps 40 of 54 characters") && hint.contains("shorter name"), "{error}");
-    assert_eq!((staged(&fake).display_name.as_deref(), staged(&fake).taking()), (Some("web"), vec!["web-a".to_owned()]));
+    assert_eq!(
+        (staged(&fake).display_name.as_deref(), staged(&fake).taking()),
+        (Some("web"), vec!["web-a".to_owned()])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -363,12 +372,14 @@ async fn tcp_and_udp_farms_and_two_at_once() {
     }
     let deployed = fake.deployed(BALANCER);
     let taking = |kind: &str, id| deployed[&(kind.to_owned(), id)].taking();
-    assert_eq!((taking("tcp", 8), taking("udp", 9), taking("http", 7)), (
-        vec!["mail-b".to_owned()],
-        vec!["dns-b".to_owned()],
-        vec!["web-b".to_owned()]
-    ));
-    assert_eq!(deployed[&("tcp".to_owned(), 8)].display_name.as_deref().map(|name| name.starts_with("_quorate v=1")), Some(true));
+    assert_eq!(
+        (taking("tcp", 8), taking("udp", 9), taking("http", 7)),
+        (vec!["mail-b".to_owned()], vec!["dns-b".to_owned()], vec!["web-b".to_owned()])
+    );
+    assert_eq!(
+        deployed[&("tcp".to_owned(), 8)].display_name.as_deref().map(|name| name.starts_with("_quorate v=1")),
+        Some(true)
+    );
 }
 
 /// A server of weight 0 takes nothing: switched on, it gets the default; other weights stay as people set them.
@@ -386,7 +397,10 @@ async fn a_weight_of_nothing_is_no_traffic() {
     assert_eq!(values(&ovh.read(&web()).await.unwrap()), ["web-a"]);
     switch(&ovh, &["web-b", "web-c"], 1).await.unwrap();
     let weights: Vec<_> = farm(&fake).servers.values().map(|server| server.weight).collect();
-    assert_eq!((farm(&fake).taking(), weights), (vec!["web-b".into(), "web-c".into()], vec![Some(7), Some(1), Some(9)]));
+    assert_eq!(
+        (farm(&fake).taking(), weights),
+        (vec!["web-b".into(), "web-c".into()], vec![Some(7), Some(1), Some(9)])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -394,9 +408,14 @@ async fn what_cannot_be_switched_says_why() {
     let (fake, ovh) = started().await;
     let error = switch(&ovh, &["web-x"], 1).await.unwrap_err().to_string();
     assert!(error.contains("has no server `web-x`; it has web-a, web-b, web-c"), "{error}");
-    for (name, wanted) in [("http-8", "there is no http farm 8"), ("web", "names no farm"), ("tcp-7", "there is no tcp farm 7")] {
+    for (name, wanted) in
+        [("http-8", "there is no http farm 8"), ("web", "names no farm"), ("tcp-7", "there is no tcp farm 7")]
+    {
         let error = ovh.read(&record(name)).await.unwrap_err();
-        assert!(matches!(&error, ProviderError::Permanent { message, .. } if message.contains(wanted)), "{name}: {error:?}");
+        assert!(
+            matches!(&error, ProviderError::Permanent { message, .. } if message.contains(wanted)),
+            "{name}: {error:?}"
+        );
     }
     let edited: Vec<_> = fake.take_log().into_iter().filter(|call| !call.starts_with("GET")).collect();
     assert_eq!(edited, [""; 0]);

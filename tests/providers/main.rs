@@ -24,6 +24,7 @@ mod cases;
 mod contract;
 mod table;
 
+mod iplb;
 mod ovh;
 mod rfc2136;
 mod route53;
@@ -34,7 +35,13 @@ use futures::{FutureExt, future::BoxFuture};
 
 /// Every provider that can be had here, in the order of the table.
 fn subjects() -> Vec<BoxFuture<'static, Option<Box<dyn Subject>>>> {
-    vec![ovh::subject().boxed(), rfc2136::bind().boxed(), rfc2136::knot().boxed(), route53::subject().boxed()]
+    vec![
+        ovh::subject().boxed(),
+        iplb::subject().boxed(),
+        rfc2136::bind().boxed(),
+        rfc2136::knot().boxed(),
+        route53::subject().boxed(),
+    ]
 }
 
 /// All of them at the same time, because each waits most of its time for what never comes.

@@ -122,8 +122,7 @@ impl Balancer {
             return error(409, "", "An operation is already running on this service");
         }
         let id = self.tasks.keys().max().map_or(7031, |id| id + 1);
-        let task =
-            FakeTask { began: Instant::now(), status: "todo", farms: self.staged.clone(), edits: self.edits };
+        let task = FakeTask { began: Instant::now(), status: "todo", farms: self.staged.clone(), edits: self.edits };
         self.edits = 0;
         self.tasks.insert(id, task);
         self.task(id)

@@ -32,7 +32,8 @@ impl Place {
         let Some((kind, farm)) = parts.filter(|_| record.rtype == RecordType::Pool) else {
             return Err(ProviderError::Permanent {
                 message: format!("`{name}` names no farm of load balancer {}", record.zone),
-                hint: "a farm's record is named by kind and number, such as http-12345, tcp-12345 or udp-12345".to_owned(),
+                hint: "a farm's record is named by kind and number, such as http-12345, tcp-12345 or udp-12345"
+                    .to_owned(),
             });
         };
         Ok(Self { balancer: record.zone.clone(), kind, farm })
@@ -205,7 +206,8 @@ impl Farm {
                 let names: Vec<_> = self.servers.values().map(Server::name).collect();
                 Err(ProviderError::Permanent {
                     message: format!("the {place} has no server `{name}`; it has {}", clip(&names.join(", "))),
-                    hint: "a value is a server's name at OVH (displayName), or its address where it has none".to_owned(),
+                    hint: "a value is a server's name at OVH (displayName), or its address where it has none"
+                        .to_owned(),
                 })
             }
             _ => Err(ProviderError::Permanent {
@@ -318,7 +320,8 @@ mod tests {
 
     #[test]
     fn a_weight_of_nothing_becomes_the_default_and_others_stay() {
-        let farm = farm("", &[(1, None, "inactive", Some(0)), (2, None, "inactive", Some(7)), (3, None, "active", None)]);
+        let farm =
+            farm("", &[(1, None, "inactive", Some(0)), (2, None, "inactive", Some(7)), (3, None, "active", None)]);
         let body = |id: u64, on| serde_json::to_string(&farm.servers[&id].turned(on)).unwrap();
         assert_eq!(body(1, true), r#"{"status":"active","weight":1}"#);
         assert_eq!(body(2, true), r#"{"status":"active"}"#);

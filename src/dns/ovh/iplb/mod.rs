@@ -115,7 +115,8 @@ impl Ovh {
         let deployed = if ready.stands() { None } else { Some(self.switch_servers(change, &ready).await?) };
         let task = deployed.as_ref().or(latest.as_ref()).map(|task| task.id);
         let caption = before.caption.with(Standing { fence: change.fence.clone(), mark: None, task });
-        let fenced = self.fence(place, &caption, wanted).await.map_err(|error| after_publication(&change.fence, error))?;
+        let fenced =
+            self.fence(place, &caption, wanted).await.map_err(|error| after_publication(&change.fence, error))?;
         let moved = deployed.map_or_else(|| "no server changed".to_owned(), |task| format!("task {} is done", task.id));
         Ok(Receipt(format!("{} switched the {place}: {moved}, {fenced}", self.client.endpoint())))
     }
@@ -141,7 +142,8 @@ impl Ovh {
         }
         let newer = before.caption.mark().filter(|mark| mark.next > change.fence.epoch && change.condition().is_some());
         if let Some(mark) = newer {
-            let message = format!("{record}: epoch {} is being written, this is epoch {}", mark.next, change.fence.epoch);
+            let message =
+                format!("{record}: epoch {} is being written, this is epoch {}", mark.next, change.fence.epoch);
             return Err(ProviderError::Stale(message));
         }
         let wanted = before.servers_of(&place, &change.rrset)?;
@@ -215,7 +217,8 @@ impl Ovh {
         if !wanted.starts_with(&found) {
             return ProviderError::Indeterminate(format!("the {place} is being renamed by somebody else"));
         }
-        let back = self.rename(place, old).await.err().map(|error| format!("; putting the old name back failed: {error}"));
+        let back =
+            self.rename(place, old).await.err().map(|error| format!("; putting the old name back failed: {error}"));
         ProviderError::Permanent {
             message: format!(
                 "OVH keeps {} of {} characters of the name of the {place}, where the fence stands{}",
@@ -284,8 +287,10 @@ impl Ovh {
             match self.latest(place).await? {
                 Some(task) if !task.status.is_over() => {
                     if began.elapsed() + pause >= self.deploy_within {
-                        let message =
-                            format!("load balancer {} is being deployed (task {}: {})", place.balancer, task.id, task.status);
+                        let message = format!(
+                            "load balancer {} is being deployed (task {}: {})",
+                            place.balancer, task.id, task.status
+                        );
                         return Err(transient(message));
                     }
                     tokio::time::sleep(pause).await;
@@ -320,7 +325,10 @@ impl Ovh {
             return Ok(task);
         }
         Err(ProviderError::Permanent {
-            message: format!("OVH did not deploy load balancer {}: task {} is {}", place.balancer, task.id, task.status),
+            message: format!(
+                "OVH did not deploy load balancer {}: task {} is {}",
+                place.balancer, task.id, task.status
+            ),
             hint: "look at the load balancer's tasks and configuration at OVH".to_owned(),
         })
     }

@@ -42,7 +42,8 @@ pub(in super::super) fn calls(record: &Record) -> Vec<(&'static str, String)> {
 /// The same as the actions of OVH's IAM.
 pub(in super::super) fn iam_actions(record: &Record) -> Vec<String> {
     let Ok(Place { kind, .. }) = Place::of(record) else { return vec![] };
-    let farm = ["farm/get", "farm/edit", "farm/server/get", "farm/server/edit"].map(|action| format!("{kind}/{action}"));
+    let farm =
+        ["farm/get", "farm/edit", "farm/server/get", "farm/server/edit"].map(|action| format!("{kind}/{action}"));
     let all = farm.into_iter().chain(["pendingChanges/get", "refresh", "task/get"].map(str::to_owned));
     all.map(|action| format!("loadbalancer:apiovh:{action}")).collect()
 }
