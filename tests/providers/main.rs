@@ -8,6 +8,10 @@
 mod dns_fault_proxy;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
+#[path = "../common/fake_cloudflare/mod.rs"]
+mod fake_cloudflare;
+#[path = "../common/fake_http.rs"]
+mod fake_http;
 #[path = "../common/fake_ovh/mod.rs"]
 mod fake_ovh;
 #[path = "../common/fault_proxy.rs"]
@@ -24,6 +28,7 @@ mod cases;
 mod contract;
 mod table;
 
+mod cloudflare_pools;
 mod iplb;
 mod ovh;
 mod rfc2136;
@@ -36,6 +41,7 @@ use futures::{FutureExt, future::BoxFuture};
 /// Every provider that can be had here, in the order of the table.
 fn subjects() -> Vec<BoxFuture<'static, Option<Box<dyn Subject>>>> {
     vec![
+        cloudflare_pools::subject().boxed(),
         ovh::subject().boxed(),
         iplb::subject().boxed(),
         rfc2136::bind().boxed(),
