@@ -10,6 +10,7 @@ mod hold_proxy;
 mod python;
 
 mod authoritative;
+mod iplb;
 mod ovh;
 mod rfc2136;
 mod rights;

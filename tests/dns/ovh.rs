@@ -89,6 +89,9 @@ fn epoch_of(reading: &Reading) -> u64 {
 async fn the_fake_passes_ovhs_own_client() {
     let Some(bin) = python::environment(&["ovh==1.2.0"]) else { return };
     let fake = FakeOvh::start(ZONE).await;
+    let balancer = "ip-203.0.113.1";
+    fake.seed_farm(balancer, ("http", 7), "web", &[(811, "web-a", true), (812, "web-b", false)]);
+    fake.seed_farm(balancer, ("udp", 9), "dns", &[(911, "dns-a", true)]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ovh_client_check.py");
     let mut check = Command::new(bin.join("python"));
     check.arg(script).args([
@@ -99,10 +102,12 @@ async fn the_fake_passes_ovhs_own_client() {
         CONSUMER_KEY,
         CLIENT_ID,
         CLIENT_SECRET,
+        balancer,
     ]);
     let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("every check passed"), "{text}");
+    print!("{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

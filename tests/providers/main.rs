@@ -36,6 +36,7 @@ mod table;
 mod cloudflare;
 mod cloudflare_pools;
 mod exec;
+mod iplb;
 mod ovh;
 mod powerdns;
 mod rfc2136;
@@ -55,6 +56,7 @@ fn subjects() -> Vec<BoxFuture<'static, Option<Box<dyn Subject>>>> {
         cloudflare::subject().boxed(),
         cloudflare_pools::subject().boxed(),
         ready(exec::subject()).boxed(),
+        iplb::subject().boxed(),
         ovh::subject().boxed(),
         powerdns::subject().boxed(),
         rfc2136::bind().boxed(),
