@@ -78,6 +78,9 @@ impl Standing<'_> {
 
     fn ttl(&self, reading: &Reading) -> Finding {
         let asked = self.record.ttl;
+        if !self.record.rtype.is_in_dns() {
+            return Finding::pass(subject::TTL, "none: no resolver keeps what a pool answered");
+        }
         let made = self.inspector.published(&RrSet { ttl: asked, values: [].into() }).ttl;
         let kept = |ttl: u32| format!("resolvers keep an old answer for up to {ttl} s");
         match &reading.rrset {

@@ -38,6 +38,7 @@ mod evidence;
 mod failover;
 mod freeze;
 mod input;
+mod iplb;
 mod isolation;
 mod killed;
 mod members;
