@@ -9,6 +9,8 @@ mod cluster;
 mod dns_server;
 #[path = "../common/fake_accelerator.rs"]
 mod fake_accelerator;
+#[path = "../common/fake_cloudflare/mod.rs"]
+mod fake_cloudflare;
 #[path = "../common/fake_http.rs"]
 mod fake_http;
 #[path = "../common/fake_ovh/mod.rs"]
@@ -32,12 +34,14 @@ mod aborted;
 mod accelerator;
 mod audit;
 mod clients;
+mod cloudflare_pools;
 mod delayed;
 mod drill;
 mod evidence;
 mod failover;
 mod freeze;
 mod input;
+mod iplb;
 mod isolation;
 mod killed;
 mod members;
