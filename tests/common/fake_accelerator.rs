@@ -1,4 +1,4 @@
-//! A fake of AWS Global Accelerator: accelerators with listeners, endpoint groups, tags, a status that is IN_PROGRESS for a while
+//! A fake of AWS Global Accelerator: accelerators with listeners, endpoint groups, tags, a status that is `IN_PROGRESS` for a while
 //! after each update, and access keys with rights.
 //!
 //! It shares no code with the client under test; boto3 passes against it and holds its answers to AWS' own model of the API
@@ -42,7 +42,7 @@ pub struct FakeGroup {
 }
 
 struct State {
-    /// By ARN; the value is for how many more questions it is IN_PROGRESS.
+    /// By ARN; the value is for how many more questions it is `IN_PROGRESS`.
     accelerators: BTreeMap<String, usize>,
     /// By the listener's ARN.
     listeners: BTreeMap<String, Vec<FakeGroup>>,
@@ -167,7 +167,7 @@ impl FakeAccelerator {
         self.state().key = key;
     }
 
-    /// For how many questions an update is IN_PROGRESS.
+    /// For how many questions an update is `IN_PROGRESS`.
     pub fn set_deploying(&self, questions: usize) {
         self.state().deploying = questions;
     }
