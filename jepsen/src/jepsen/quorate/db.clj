@@ -1,5 +1,7 @@
 (ns jepsen.quorate.db
-  "Installs `quorated` and runs it: a directory and a pid file a node, so that namespaces of one machine can share a file system."
+  "Installs `quorated` and runs it: a directory and a pid file a node, so that namespaces of one machine can share a file system.
+
+  Commands run as root, whom either remote logs in as: a machine without `sudo` will do."
   (:require [clojure.java.io :as io]
             [clojure.string :as str]
             [clojure.tools.logging :refer [info]]
@@ -65,7 +67,7 @@
 
 (defn- signal! [node signal]
   (when (cu/exists? (pid-file node))
-    (c/su (c/exec :kill signal (c/exec :cat (pid-file node))))))
+    (c/exec :kill signal (c/exec :cat (pid-file node)))))
 
 (defn- until! [what f]
   (loop [left 120]
@@ -93,16 +95,15 @@
   db/DB
   (setup! [_ test node]
     (locking (:world test) (pki! test))
-    (c/su
-     (c/exec :mkdir :-p (dir node))
-     (doseq [[from to] [["ca.crt" "ca.crt"] [(str "node-" (number test node) ".crt") "node.crt"]
-                        [(str "node-" (number test node) ".key") "node.key"]]]
-       (c/upload (str (:pki test) "/" from) (str (dir node) "/" to)))
-     (c/upload (str (:binaries test) "/quorated") (str (dir node) "/quorated"))
-     (c/exec :chmod "600" (str (dir node) "/node.key"))
-     (write-file! (configuration test node) (str (dir node) "/node.toml"))
-     (c/exec :env (str "QUORATE_TSIG=" world/key-secret) (str (dir node) "/quorated") :init :--config (str (dir node) "/node.toml"))
-     (start-node! node))
+    (c/exec :mkdir :-p (dir node))
+    (doseq [[from to] [["ca.crt" "ca.crt"] [(str "node-" (number test node) ".crt") "node.crt"]
+                       [(str "node-" (number test node) ".key") "node.key"]]]
+      (c/upload (str (:pki test) "/" from) (str (dir node) "/" to)))
+    (c/upload (str (:binaries test) "/quorated") (str (dir node) "/quorated"))
+    (c/exec :chmod "600" (str (dir node) "/node.key"))
+    (write-file! (configuration test node) (str (dir node) "/node.toml"))
+    (c/exec :env (str "QUORATE_TSIG=" world/key-secret) (str (dir node) "/quorated") :init :--config (str (dir node) "/node.toml"))
+    (start-node! node)
     (jepsen/synchronize test)
     (when (= node (first (:nodes test)))
       (form! test))
@@ -110,13 +111,12 @@
     (info node "runs quorated" (number test node)))
 
   (teardown! [_ _test node]
-    (c/su
-     (cu/stop-daemon! (pid-file node))
-     (c/exec :rm :-rf (dir node))))
+    (cu/stop-daemon! (pid-file node))
+    (c/exec :rm :-rf (dir node)))
 
   db/Kill
-  (kill! [_ _test node] (c/su (cu/stop-daemon! (pid-file node))) :killed)
-  (start! [_ _test node] (c/su (start-node! node)))
+  (kill! [_ _test node] (cu/stop-daemon! (pid-file node)) :killed)
+  (start! [_ _test node] (start-node! node))
 
   db/Pause
   (pause! [_ _test node] (signal! node :-STOP) :paused)
