@@ -147,5 +147,5 @@
 
   db/LogFiles
   (log-files [_ _test node]
-    (into {} (for [name (cu/ls (dir node)) :when (str/starts-with? name "log")]
+    (into {} (for [name (str/split-lines (c/exec :ls (dir node))) :when (str/starts-with? name "log")]
                [(str (dir node) "/" name) (str "quorated" (subs name 3) ".log")]))))
