@@ -20,8 +20,11 @@ pub(super) async fn look(
     record: &Record,
     candidate: Option<&RegionName>,
 ) -> Vec<Finding> {
-    let (mut findings, reading) = futures::future::join(inspector.rights(record), inspector.read(record)).await;
     let standing = Standing { inspector, cluster, service, record };
+    let regions = standing.regions(candidate);
+    let (mut findings, values, reading) =
+        futures::join!(inspector.rights(record), inspector.values(record, &regions), inspector.read(record));
+    findings.extend(values);
     match reading {
         Err(error) => findings.push(Finding::of_error(subject::RECORD, &error)),
         Ok(reading) => {
@@ -48,6 +51,13 @@ impl Standing<'_> {
         Some(self.inspector.published(&service.service.rrset(self.record, region)?))
     }
 
+    /// What the regions want it to be: the candidate, or all of them.
+    fn regions(&self, candidate: Option<&RegionName>) -> Vec<(RegionName, RrSet)> {
+        let Some(ServiceState { service, .. }) = self.service else { return vec![] };
+        let meant = service.regions.iter().filter(|region| candidate.is_none_or(|name| *name == region.name));
+        meant.filter_map(|region| Some((region.name.clone(), service.rrset(self.record, region)?))).collect()
+    }
+
     fn record(&self, reading: &Reading) -> Finding {
         match (&reading.rrset, self.wanted()) {
             (Some(found), Some(wanted)) if *found == wanted => {
@@ -68,6 +78,9 @@ impl Standing<'_> {
 
     fn ttl(&self, reading: &Reading) -> Finding {
         let asked = self.record.ttl;
+        if !self.record.rtype.is_in_dns() {
+            return Finding::pass(subject::TTL, "none: no resolver keeps what a pool answered");
+        }
         let made = self.inspector.published(&RrSet { ttl: asked, values: [].into() }).ttl;
         let kept = |ttl: u32| format!("resolvers keep an old answer for up to {ttl} s");
         match &reading.rrset {
@@ -88,13 +101,13 @@ impl Standing<'_> {
     }
 
     fn fence(&self, reading: &Reading) -> Finding {
-        let name = self.record.fence_name();
+        let place = self.record.fence_place();
         let adopted = self.service.filter(|of| of.active.is_some());
         match &reading.fence {
             FenceReading::Present(fence) if fence.cluster != *self.cluster => Finding::fail(
                 subject::FENCE,
                 format!("cluster `{}` owns the record, at epoch {}", fence.cluster, fence.epoch),
-                format!("if that cluster is no more, delete the TXT {name} by hand"),
+                format!("if that cluster is no more, delete {place} by hand"),
             ),
             FenceReading::Present(fence) => match adopted {
                 Some(of) if of.open.is_none() && of.epoch != fence.epoch => Finding::fail(
@@ -106,14 +119,14 @@ impl Standing<'_> {
             },
             FenceReading::Absent if adopted.is_some_and(|of| of.open.is_none()) => Finding::fail(
                 subject::FENCE,
-                format!("the TXT {name} is gone"),
+                format!("{place} is gone"),
                 "find out who removed it; `quoratectl switch start` writes it anew",
             ),
             FenceReading::Absent => Finding::pass(subject::FENCE, "none yet: nobody owns the record"),
             FenceReading::Unreadable(texts) => Finding::fail(
                 subject::FENCE,
-                format!("the TXT {name} is no fence: {}", texts.join(" | ").chars().take(100).collect::<String>()),
-                "delete that TXT by hand, if nobody needs it",
+                format!("{place} is no fence: {}", texts.join(" | ").chars().take(100).collect::<String>()),
+                "delete it by hand, if nobody needs it",
             ),
         }
     }
