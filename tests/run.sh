@@ -26,8 +26,10 @@ virtual environment under the build directory. Without them, the tests that need
 Environment: CARGO_TARGET_DIR and PROPTEST_CASES mean what they always mean; QUORATE_PART_TIMEOUT is the longest that
 one part may take (default 30m). FUZZ_SECONDS is how long the part `fuzz` goes on (default 60), FUZZ_SEED sends it another
 way. tests/fuzz/coverage.sh fuzzes with libFuzzer, where there is nightly Rust. SIM_SEEDS is how many seeds the part
-`simulation` runs (default 200), SIM_FROM the first of them, SIM_SEED a single one, whose events SIM_TRACE=1 tells.
-TORTURE_SECONDS is how long the part `torture` goes on (default 600), TORTURE_SEED sends it another way.
+`simulation` runs (default 200), SIM_FROM the first of them, SIM_SEED a single one, whose events SIM_TRACE=1 tells. The
+part `controls` takes the seeds of tests/controls/seeds.txt to show that each broken rule is noticed; CONTROLS_SEARCH=1 has
+it search the seeds from 1 to 500 anew, which takes minutes, and write that list. TORTURE_SECONDS is how long the part
+`torture` goes on (default 600), TORTURE_SEED sends it another way.
 
 Exit code: 0 all passed, 1 something failed, 2 wrong usage, 130 interrupted.
 
@@ -40,6 +42,7 @@ Examples:
   FUZZ_SECONDS=3600 QUORATE_PART_TIMEOUT=2h tests/run.sh fuzz
   SIM_SEEDS=10000 QUORATE_PART_TIMEOUT=5h tests/run.sh --verbose simulation
   SIM_SEED=7 SIM_TRACE=1 tests/run.sh --verbose simulation
+  CONTROLS_SEARCH=1 tests/run.sh --verbose controls
   tests/run.sh bench
 HELP
 }
@@ -56,6 +59,8 @@ names_of() {
     ' Cargo.toml
 }
 
+# They spend their time in code, and are built with some optimisation.
+optimised=(simulation model controls)
 mapfile -t all_parts < <(printf 'unit\ndoc\n'; names_of test)
 mapfile -t all_benches < <(names_of bench; names_of example)
 
@@ -273,9 +278,8 @@ run_part() {
     case $part in
         unit) select=(--lib --bins) ;;
         doc) select=(--doc) ;;
-        # Two hundred seeds, built with some optimisation.
-        simulation) select=(--profile simulation --test simulation) ;;
-        *) select=(--test "$part") ;;
+        *) select=(--test "$part")
+            ! contains "$part" "${optimised[@]}" || select+=(--profile simulation) ;;
     esac
     echo "== $part"
     logged "$log" cargo test --features testing "${select[@]}" -- --show-output || status=$?
@@ -299,16 +303,27 @@ run_part() {
     row "$part" "$passed" "$failed" "$skipped" $((SECONDS - start))
 }
 
+# Builds tests without running them.
 build() {
-    local start=$SECONDS
-    echo "== build"
-    if logged "$logs/build.log" cargo test --features testing --no-run; then
+    local start=$SECONDS what=$1
+    shift
+    echo "== build, $what"
+    if logged "$logs/build.log" cargo test --features testing --no-run "$@"; then
         echo "   $((SECONDS - start)) s"
     else
         [[ $verbose == yes ]] || show_failure "$logs/build.log"
         row build 0 1 0 $((SECONDS - start))
         return 1
     fi
+}
+
+# Builds every test for the profile that it runs with, and for no other.
+build_all() {
+    local part plain=(--lib --bins) few=(--profile simulation)
+    for part in $(names_of test); do
+        if contains "$part" "${optimised[@]}"; then few+=(--test "$part"); else plain+=(--test "$part"); fi
+    done
+    build "as everybody does" "${plain[@]}" && build "optimised: ${optimised[*]}" "${few[@]}"
 }
 
 run_bench() {
@@ -331,7 +346,7 @@ if [[ $mode == bench ]]; then
 else
     prepare
     # All at once compiles side by side; of a few parts, each builds what it needs.
-    if [[ $everything == no ]] || build; then
+    if [[ $everything == no ]] || build_all; then
         for part in "${chosen[@]}"; do run_part "$part"; done
     fi
 fi

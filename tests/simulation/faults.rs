@@ -43,6 +43,28 @@ pub enum Wrong {
     Provider(ProviderMood),
 }
 
+impl Wrong {
+    /// What kind of fault it is, for the count of them.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Halves(side) if side.len() == 1 => "node alone",
+            Self::Halves(_) => "halves",
+            Self::OneWay(..) => "one way",
+            Self::Ring => "ring",
+            Self::LeaderAlone => "leader alone",
+            Self::StandsStill(_) => "stands still",
+            Self::Loss => "loss",
+            Self::Delay => "delay",
+            Self::Crashed(_) | Self::LeaderCrashed => "power loss",
+            Self::Clock(..) => "clock",
+            Self::Blind(_) => "blind",
+            Self::RegionDown(_) => "region down",
+            Self::RegionHalf(..) => "region half reachable",
+            Self::Provider(_) => "provider",
+        }
+    }
+}
+
 /// [`Mood`], in an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProviderMood {
