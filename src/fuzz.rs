@@ -35,6 +35,7 @@ pub fn targets() -> Vec<Target> {
         crate::dns::fuzz::TARGETS,
         crate::dns::ovh::fuzz::TARGETS,
         crate::dns::cloudflare::fuzz::TARGETS,
+        crate::dns::cloudflare::pools::fuzz::TARGETS,
         crate::probe::fuzz::TARGETS,
         crate::grpc::fuzz::TARGETS,
         crate::inspect::fuzz::TARGETS,

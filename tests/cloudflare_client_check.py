@@ -80,12 +80,70 @@ def main(url, zone, token):
     assert listed(name, "A") == []
     print("TTLs, proxied records, delete")
 
+    balancers(client, zone_id, zone)
+
     # What is not right is refused, in the words that Cloudflare uses.
     wrong = Cloudflare(api_token="wrong", base_url=url, max_retries=0)
     expect(cloudflare.AuthenticationError, 1000, lambda: wrong.zones.list())
     expect(cloudflare.NotFoundError, 7003, lambda: records.list(zone_id="1" * 32))
     expect(cloudflare.NotFoundError, 81044, lambda: records.get("1" * 32, zone_id=zone_id))
     print(f"cloudflare-python {cloudflare.__version__}: every check passed")
+
+
+def balancers(client, zone_id, zone):
+    """Load balancers of the zone, and the account's pools."""
+    account_id = client.zones.get(zone_id=zone_id).account.id
+    pools, lbs = client.load_balancers.pools, client.load_balancers
+    origin = {"name": "one", "address": "192.0.2.1", "enabled": True}
+    eu, us = (pools.create(account_id=account_id, name=f"py-{name}", origins=[origin]) for name in ("eu", "us"))
+    assert eu.enabled and eu.origins[0].address == "192.0.2.1" and eu.id != us.id, eu
+    names = [pool.name for pool in pools.list(account_id=account_id)]
+    assert names == ["py-eu", "py-us"], names
+    assert pools.edit(us.id, account_id=account_id, enabled=False).enabled is False
+    assert pools.get(us.id, account_id=account_id).enabled is False
+    expect(cloudflare.NotFoundError, 1001, lambda: pools.get("1" * 32, account_id=account_id))
+    expect(
+        cloudflare.BadRequestError, 1002, lambda: pools.create(account_id=account_id, name="a b", origins=[origin])
+    )
+
+    name = f"lb.{zone}"
+    kept = dict(session_affinity="cookie", steering_policy="off", proxied=True, region_pools={"WNAM": [us.id]})
+    lb = lbs.create(
+        zone_id=zone_id, name=name, default_pools=[eu.id, us.id], fallback_pool=us.id, description="the shop", **kept
+    )
+    assert (lb.default_pools, lb.fallback_pool, lb.enabled) == ([eu.id, us.id], us.id, True), lb
+    assert [found.name for found in lbs.list(zone_id=zone_id)] == [name]
+
+    # A PATCH changes what it names and keeps the rest; pools have an order.
+    edited = lbs.edit(
+        lb.id, zone_id=zone_id, default_pools=[us.id, eu.id], fallback_pool=eu.id, description="the shop [x]"
+    )
+    assert (edited.default_pools, edited.fallback_pool) == ([us.id, eu.id], eu.id), edited
+    assert (edited.name, edited.description, edited.proxied) == (name, "the shop [x]", True), edited
+    assert (edited.session_affinity, edited.region_pools) == ("cookie", {"WNAM": [us.id]}), edited
+    assert edited.modified_on != lb.modified_on, edited
+    assert lbs.get(lb.id, zone_id=zone_id) == edited
+
+    # A PUT does not keep it.
+    put = lbs.update(lb.id, zone_id=zone_id, name=name, default_pools=[eu.id], fallback_pool=eu.id)
+    assert (put.description, put.session_affinity, put.region_pools) == ("", "none", {}), put
+
+    # Pools must be there, at least one; a name is taken once; ids that are none are not found.
+    edit = lambda **fields: lbs.edit(lb.id, zone_id=zone_id, **fields)
+    expect(cloudflare.BadRequestError, 1002, lambda: edit(default_pools=[]))
+    expect(cloudflare.BadRequestError, 1002, lambda: edit(default_pools=["1" * 32]))
+    expect(cloudflare.BadRequestError, 1002, lambda: edit(fallback_pool="1" * 32))
+    again = dict(zone_id=zone_id, name=name, default_pools=[eu.id], fallback_pool=eu.id)
+    expect(cloudflare.BadRequestError, 1003, lambda: lbs.create(**again))
+    expect(cloudflare.NotFoundError, 1001, lambda: lbs.edit("1" * 32, zone_id=zone_id, description=""))
+    expect(cloudflare.NotFoundError, 1001, lambda: lbs.get("1" * 32, zone_id=zone_id))
+    assert lbs.get(lb.id, zone_id=zone_id).default_pools == [eu.id], "what is refused changes nothing"
+    expect(cloudflare.APIStatusError, 1005, lambda: pools.delete(eu.id, account_id=account_id))
+    assert lbs.delete(lb.id, zone_id=zone_id).id == lb.id
+    for pool in (eu, us):
+        assert pools.delete(pool.id, account_id=account_id).id == pool.id
+    assert list(pools.list(account_id=account_id)) == [] and list(lbs.list(zone_id=zone_id)) == []
+    print("load balancers, pools: create, list, PATCH keeps, PUT does not, refusals, delete")
 
 
 if __name__ == "__main__":

@@ -182,8 +182,10 @@ pub async fn leader(command: LeaderCommand, session: &Session, screen: &mut Scre
 
 fn in_words(of: &Seen) -> String {
     let leader = of.leader.map_or("no leader known".into(), |leader| format!("node {leader} leads"));
+    let of_it = of.members.is_empty() || of.members.iter().any(|member| member.id == of.answered_by);
+    let outsider = if of_it { "" } else { ", which is no member: what it knows may be old, ask another" };
     format!(
-        "cluster {}: {leader}, term {}, applied {} of {}, as node {} sees it\n\n{}",
+        "cluster {}: {leader}, term {}, applied {} of {}, as node {} sees it{outsider}\n\n{}",
         of.cluster,
         of.term,
         of.applied_index,
@@ -212,6 +214,27 @@ fn listed(members: &[Member]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_that_is_no_member_any_more_says_so() {
+        let member = |id| {
+            let member = v1::Member { id, site: "rome".into(), address: "[2001:db8::3]:7700".into() };
+            Member::from(v1::MemberStatus { member: Some(member), voter: true, ..Default::default() })
+        };
+        let seen = |answered_by| Seen {
+            cluster: "prod".into(),
+            leader: None,
+            term: 3,
+            last_log_index: 8,
+            applied_index: 8,
+            state_hash: String::new(),
+            answered_by,
+            members: vec![member(1), member(3)],
+        };
+        let said = "as node 2 sees it, which is no member: what it knows may be old, ask another\n";
+        assert!(in_words(&seen(2)).contains(said), "{}", in_words(&seen(2)));
+        assert!(!in_words(&seen(3)).contains("no member"), "{}", in_words(&seen(3)));
+    }
 
     #[test]
     fn members_are_checked_before_anything_is_sent() {

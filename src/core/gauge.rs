@@ -130,7 +130,8 @@ impl State {
         let age = now.since(last.stamp.at);
         let limit = service.service.policy.max_replication_lag;
         let other = !last.gauge.replica.says_as_much_as(&gauge.replica)
-            || last.gauge.lag.class(limit, last.stamp.at) != gauge.lag.class(limit, now);
+            || last.gauge.lag.class(limit, last.stamp.at) != gauge.lag.class(limit, now)
+            || down_since(service, &gauge.through).is_some_and(|down| last.stamp.at < down);
         age >= REFRESH || (other && age >= PAUSE)
     }
 
@@ -166,22 +167,27 @@ impl State {
         };
         let last = format!("last heartbeat seen in {} is", table.region);
         let known = |bound: Duration, text: String| Behind { bound: Some(bound), text: format!("{last} {text}") };
-        let Some(failing) = failing else {
-            let age = gauged.stamp.at.since(seen);
-            return known(age, format!("{} old", words(age)));
-        };
         let active = &gauged.gauge.through;
-        match service.verdicts.get(active).filter(|standing| standing.verdict == Verdict::Down) {
-            Some(down) if failing.after(detection(service, active)) >= down.since => {
+        match (failing, down_since(service, active)) {
+            // What the region wrote between the reading and its death counts, too.
+            (None, Some(down)) if gauged.stamp.at < down => {
+                let bound = down.since(seen);
+                known(bound, format!("{} older than the verdict on {active}, and was read before it", words(bound)))
+            }
+            (None, _) => {
+                let age = gauged.stamp.at.since(seen);
+                known(age, format!("{} old", words(age)))
+            }
+            (Some(failing), Some(down)) if failing.after(detection(service, active)) >= down => {
                 let bound = failing.since(seen);
                 known(bound, format!("{} older than the outage", words(bound)))
             }
             // The region served on without its table's heartbeats: what it wrote meanwhile counts.
-            Some(down) => {
-                let bound = down.since.since(seen);
+            (Some(_), Some(down)) => {
+                let bound = down.since(seen);
                 known(bound, format!("{} older than the outage, for none was taken long before it", words(bound)))
             }
-            None => {
+            (Some(failing), None) => {
                 let bound = self.log_time.since(seen);
                 let silent = words(self.log_time.since(failing));
                 known(bound, format!("{} old, and {active} has taken none for {silent}", words(bound)))
@@ -251,6 +257,12 @@ impl Lag {
             Self::Seen { seen, failing: Some(failing) } => (true, true, Some((*seen, *failing))),
         }
     }
+}
+
+/// Since when the region is down, if that is its verdict.
+fn down_since(service: &ServiceState, region: &RegionName) -> Option<LogTime> {
+    let standing = service.verdicts.get(region)?;
+    (standing.verdict == Verdict::Down).then_some(standing.since)
 }
 
 /// How long after the first failure of a region its verdict may come, and some more.

@@ -356,6 +356,16 @@ impl Record {
     pub fn fence_name(&self) -> DomainName {
         DomainName(format!("{FENCE_LABEL}.{}", self.name))
     }
+
+    /// Where the fence stands, in words: a TXT of DNS, or the text that the provider keeps beside a pool.
+    #[must_use]
+    pub fn fence_place(&self) -> String {
+        if self.rtype.is_in_dns() {
+            format!("the TXT {}", self.fence_name())
+        } else {
+            format!("the text beside {self}")
+        }
+    }
 }
 
 impl fmt::Display for Record {

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Provider, Providers,
     authoritative::Authoritative,
-    cloudflare::{Cloudflare, CloudflareConfig},
+    cloudflare::{
+        Cloudflare, CloudflareConfig,
+        pools::{CloudflarePools, CloudflarePoolsConfig},
+    },
     exec::{Exec, ExecConfig},
     ovh::{Ovh, OvhConfig, OvhOAuth2Config},
     powerdns::{PowerDns, PowerDnsConfig},
@@ -41,6 +44,8 @@ pub enum Access {
     OvhOAuth2(OvhOAuth2Config),
     /// `type = "cloudflare"`
     Cloudflare(CloudflareConfig),
+    /// `type = "cloudflare-pools"`
+    CloudflarePools(CloudflarePoolsConfig),
     /// `type = "powerdns"`
     PowerDns(PowerDnsConfig),
     /// `type = "webhook"`
@@ -94,6 +99,7 @@ pub fn build(
                 Ovh::with_oauth2(config).map(|provider| Arc::new(provider) as _).map_err(|error| error.to_string())
             }
             Access::Cloudflare(config) => Cloudflare::new(config).map(|provider| Arc::new(provider) as _),
+            Access::CloudflarePools(config) => CloudflarePools::new(config).map(|provider| Arc::new(provider) as _),
         };
         match built {
             Ok(provider) => drop(providers.insert(name.clone(), provider)),

@@ -183,8 +183,8 @@ impl Change {
         }
         match &expected.fence {
             FenceReading::Unreadable(texts) => refuse(
-                format!("{} holds a TXT that is no fence: {}", record.fence_name(), clip(&texts.join(" | "))),
-                "delete that TXT by hand",
+                format!("{} is no fence: {}", record.fence_place(), clip(&texts.join(" | "))),
+                "remove that text by hand",
             ),
             FenceReading::Present(old) if old.epoch > fence.epoch => Err(ProviderError::Stale(format!(
                 "{record} stands at epoch {}, this is epoch {}",

@@ -4,7 +4,7 @@ use super::{Grant, cloudflare, ovh, powerdns, rfc2136, route53};
 use crate::core::record::{DomainName, Record};
 
 /// The types that a policy is known for: a new provider adds its `type` here and a line below.
-pub const KINDS: [&str; 5] = ["rfc2136", "ovh", "cloudflare", "powerdns", "route53"];
+pub const KINDS: [&str; 6] = ["rfc2136", "ovh", "cloudflare", "cloudflare-pools", "powerdns", "route53"];
 
 /// What the policies are about besides the records.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub fn least_privilege(kind: &str, options: &Options, records: &[Record]) -> Res
         }
         "route53" => route53::policy(&|_| None, records),
         "cloudflare" => cloudflare::policy(records),
+        "cloudflare-pools" => cloudflare::pools::policy(records),
         "powerdns" => powerdns::policy(records),
         other => return Err(format!("no policy is known for providers of type `{other}`")),
     })

@@ -88,13 +88,13 @@ impl Standing<'_> {
     }
 
     fn fence(&self, reading: &Reading) -> Finding {
-        let name = self.record.fence_name();
+        let place = self.record.fence_place();
         let adopted = self.service.filter(|of| of.active.is_some());
         match &reading.fence {
             FenceReading::Present(fence) if fence.cluster != *self.cluster => Finding::fail(
                 subject::FENCE,
                 format!("cluster `{}` owns the record, at epoch {}", fence.cluster, fence.epoch),
-                format!("if that cluster is no more, delete the TXT {name} by hand"),
+                format!("if that cluster is no more, delete {place} by hand"),
             ),
             FenceReading::Present(fence) => match adopted {
                 Some(of) if of.open.is_none() && of.epoch != fence.epoch => Finding::fail(
@@ -106,14 +106,14 @@ impl Standing<'_> {
             },
             FenceReading::Absent if adopted.is_some_and(|of| of.open.is_none()) => Finding::fail(
                 subject::FENCE,
-                format!("the TXT {name} is gone"),
+                format!("{place} is gone"),
                 "find out who removed it; `quoratectl switch start` writes it anew",
             ),
             FenceReading::Absent => Finding::pass(subject::FENCE, "none yet: nobody owns the record"),
             FenceReading::Unreadable(texts) => Finding::fail(
                 subject::FENCE,
-                format!("the TXT {name} is no fence: {}", texts.join(" | ").chars().take(100).collect::<String>()),
-                "delete that TXT by hand, if nobody needs it",
+                format!("{place} is no fence: {}", texts.join(" | ").chars().take(100).collect::<String>()),
+                "delete it by hand, if nobody needs it",
             ),
         }
     }

@@ -50,16 +50,16 @@ pub fn step(wanted: Wanted<'_>, found: Reading) -> Step {
         _ if Sabotage::NoFence.active() => {}
         FenceReading::Present(theirs) if theirs.cluster != fence.cluster => {
             return Step::Hold(format!(
-                "{record} belongs to cluster `{}` (its fence says epoch {}): remove the TXT {} if that cluster is gone",
+                "{record} belongs to cluster `{}` (its fence says epoch {}): remove {} if that cluster is gone",
                 theirs.cluster,
                 theirs.epoch,
-                record.fence_name()
+                record.fence_place()
             ));
         }
         FenceReading::Unreadable(texts) => {
             return Step::Hold(format!(
-                "the TXT {} is no fence: `{}`; remove it if nobody needs it",
-                record.fence_name(),
+                "{} is no fence: `{}`; remove it if nobody needs it",
+                record.fence_place(),
                 texts.join("`, `").chars().take(120).collect::<String>()
             ));
         }

@@ -316,6 +316,7 @@ fn controls(config: &Config, peers: watch::Receiver<bool>) -> Vec<Control> {
 async fn follow(node: Arc<Node>, id: NodeId, catalogue: watch::Sender<Arc<Catalogue>>, phase: watch::Sender<Phase>) {
     let mut applied = node.raft.applied();
     let mut catalogue_at = None;
+    let mut member = false;
     loop {
         let position = *applied.borrow_and_update();
         let changed = node.raft.with_state(|state| {
@@ -325,6 +326,9 @@ async fn follow(node: Arc<Node>, id: NodeId, catalogue: watch::Sender<Arc<Catalo
             });
             (catalogue_at != Some(state.catalogue_at)).then(|| (state.catalogue_at, state.catalogue()))
         });
+        if std::mem::replace(&mut member, node.raft.member(id).is_some()) && node.raft.member(id).is_none() {
+            warn!(node = id, "this node was removed from the cluster: stop it, and remove its data");
+        }
         if let Some((at, changed)) = changed {
             catalogue_at = Some(at);
             catalogue.send_replace(Arc::new(changed));

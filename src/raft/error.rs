@@ -101,7 +101,11 @@ pub enum MemberError {
     #[error("{0}")]
     Refused(String),
     /// The learner lacks too much of the log to vote.
-    #[error("node {id} has not caught up: it holds {matched:?} of {last:?}")]
+    #[error(
+        "node {id} has not caught up: it holds {} of {} entries; try again when it has",
+        matched.unwrap_or_default(),
+        last.unwrap_or_default()
+    )]
     Behind {
         /// The learner.
         id: NodeId,

@@ -344,11 +344,13 @@ impl Raft {
             matched: matched(id),
             silent_ms: silent(id),
         });
+        // One that was removed while it led still takes itself for the leader.
+        let leader = metrics.current_leader.filter(|id| metrics.membership_config.get_node(id).is_some());
         let (hashed_at, hash) = self.0.machine.hash();
         Status {
             members: members.collect(),
             term: metrics.current_term,
-            leader: metrics.current_leader,
+            leader,
             last_log: metrics.last_log_index,
             applied: *self.0.machine.position().borrow(),
             snapshot: metrics.snapshot.map(|id| id.index()),

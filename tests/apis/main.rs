@@ -3,7 +3,7 @@
 
 #[path = "../common/dns_server.rs"]
 mod dns_server;
-#[path = "../common/fake_cloudflare.rs"]
+#[path = "../common/fake_cloudflare/mod.rs"]
 mod fake_cloudflare;
 #[path = "../common/fake_http.rs"]
 mod fake_http;

@@ -129,7 +129,15 @@ async fn members_come_and_go_and_leadership_is_handed_over() {
     let leaving = cluster.leader().to_string();
     let left = cluster.ctl(&["--timeout", "30s", "member", "remove", &leaving]).ok();
     assert_eq!(roles(&left).len(), 3, "{left}");
-    cluster.node(leaving.parse().unwrap()).kill();
+    let leaving: u64 = leaving.parse().unwrap();
+    until("the one that left knows of no leader", SOON, || {
+        let seen = cluster.at(leaving, &["member", "list"]).ok();
+        assert_eq!((roles(&seen).len(), &seen["answered_by"]), (3, &leaving.into()), "{seen}");
+        seen["leader"].is_null().then_some(())
+    });
+    let log = cluster.node(leaving).log();
+    assert!(log.contains("this node was removed from the cluster"), "{log}");
+    cluster.node(leaving).kill();
     cluster.leader();
     until("three sites count, and both regions are up", SOON, || {
         let app = cluster.app()?;

@@ -52,6 +52,11 @@ impl Fault {
         Self::page(200, "\u{0}neither JSON nor XML", true)
     }
 
+    /// 200 and a megabyte of JSON, after the call was carried out.
+    pub fn flood() -> Self {
+        Self::page(200, &format!("[{}1]", "1,".repeat(500_000)), true)
+    }
+
     /// 200 without a body.
     pub fn empty(applied: bool) -> Self {
         Self::page(200, "", applied)

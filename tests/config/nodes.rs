@@ -23,6 +23,7 @@ fn credentials() -> tempfile::TempDir {
         ("aws-access-key-id", "AKIAEXAMPLE"),
         ("aws-secret-access-key", "aws-hunter2"),
         ("cloudflare-token", "token-hunter2"),
+        ("cloudflare-pools-token", "pools-hunter2"),
         ("powerdns-api-key", "key-hunter2"),
         ("ovh-client-id", "EU.0815"),
         ("ovh-client-secret", "client-hunter2"),
@@ -81,12 +82,15 @@ fn the_providers_that_the_example_has_as_comments_are_configurations() {
     let (before, rest) = example.split_once("# Other types;").unwrap();
     let (comments, after) = rest.split_once("\n\n").unwrap();
     let shown: Vec<_> = comments.lines().skip(1).map(|line| line.trim_start_matches('#').trim_start()).collect();
-    let text = shown.join("\n").replace("Without these", "# Without these");
+    let text = shown.join("\n").replace("Without these", "# Without these").replace("With both", "# With both");
     let whole = format!("{before}\n{text}\n\n{after}");
     let (config, warnings) = parse(&whole).unwrap();
     assert_eq!(warnings, [""; 0]);
     let Access::Cloudflare(access) = &config.providers["cloudflare-main"].access else { panic!("{config:?}") };
     assert_eq!((access.zone_ids.len(), access.base_url.to_string().as_str()), (1, CloudflareConfig::BASE_URL));
+    let Access::CloudflarePools(access) = &config.providers["cloudflare-lb"].access else { panic!("{config:?}") };
+    assert_eq!((access.access.zone_ids.len(), access.pool_ids.len()), (1, 2));
+    assert_eq!(access.pool_ids[&"us".parse().unwrap()], "9290f38c5d07c2e2f4df57b1f61d4196");
     let Access::PowerDns(access) = &config.providers["powerdns-main"].access else { panic!("{config:?}") };
     assert_eq!((access.server.as_str(), access.base_url.to_string().as_str()), ("localhost", "http://127.0.0.1:8081"));
     let Access::OvhOAuth2(access) = &config.providers["ovh-account"].access else { panic!("{config:?}") };
@@ -97,6 +101,12 @@ fn the_providers_that_the_example_has_as_comments_are_configurations() {
     assert_eq!((access.grade, access.arguments.len()), (Grade::C, 3));
     assert!(!format!("{config:?}").contains("hunter2"));
     for (old, new, wanted) in [
+        ("17b5962d", "xyz", "provider.cloudflare-lb.pool_ids.eu: a pool's id is 32 digits of 0-9 and a-f"),
+        (
+            "us = \"9290f38c",
+            "\"u s\" = \"9290f38c",
+            "provider.cloudflare-lb.pool_ids.\"u s\": `u s` is not a value of an POOL record",
+        ),
         (
             "023e105f",
             "xyz",

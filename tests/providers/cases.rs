@@ -11,7 +11,10 @@ use std::{
 
 use futures::future::join_all;
 use quorate::{
-    core::{names::Epoch, record::RrSet},
+    core::{
+        names::Epoch,
+        record::{RecordValue, RrSet},
+    },
     dns::{Change, FenceReading, Grade, ProviderError, Reading},
 };
 
@@ -39,6 +42,14 @@ pub enum Case {
     ForeignFence,
     Occupied,
     NeverEmpty,
+    Misfit,
+}
+
+impl Case {
+    /// Whether something must go wrong on the way for it.
+    pub fn is_trouble(self) -> bool {
+        matches!(self, Self::Reading(_) | Self::Writing(_) | Self::Refused(..))
+    }
 }
 
 /// In what an old reading is old.
@@ -55,36 +66,39 @@ pub const CASES: &[(&str, Case)] = &[
     ("read", Case::Read),
     ("read: a record that is not there", Case::Absent),
     ("write, and what was written reads back", Case::Write),
-    ("write: more values, fewer values; never an empty answer", Case::MoreAndFewer),
-    ("record never empty: a change to no value", Case::NeverEmpty),
-    ("stale write: the old reading", Case::Stale(Old::All)),
-    ("stale write: an older epoch", Case::Stale(Old::Epoch)),
-    ("stale write: the fence moved, the values did not", Case::Stale(Old::Fence)),
-    ("stale write: the values moved, the fence did not", Case::Stale(Old::Values)),
+    ("more values, fewer values, never none", Case::MoreAndFewer),
+    ("record never empty: no value is refused", Case::NeverEmpty),
+    ("a kind of record that it cannot switch", Case::Misfit),
+    ("stale: the old reading", Case::Stale(Old::All)),
+    ("stale: an older epoch", Case::Stale(Old::Epoch)),
+    ("stale: only the fence moved", Case::Stale(Old::Fence)),
+    ("stale: only the values moved", Case::Stale(Old::Values)),
     ("late write: A, B refuse it; C shows it", Case::Late),
     ("8 writers from one reading: one winner", Case::Race),
     ("duplicate", Case::Duplicate),
+    ("foreign fence", Case::ForeignFence),
+    ("a text that is no fence", Case::Occupied),
     ("read: 429 with retry-after", Case::Reading(Trouble::TooMany)),
     ("read: 5xx", Case::Reading(Trouble::ServerError { applied: false })),
     ("read: garbage", Case::Reading(Trouble::Garbage)),
+    ("read: flood", Case::Reading(Trouble::Flood)),
     ("read: timeout", Case::Reading(Trouble::Hang { applied: false })),
     ("read: answer lost", Case::Reading(Trouble::AnswerLost { applied: false })),
     ("read: empty answer", Case::Reading(Trouble::EmptyAnswer)),
     ("read: expired credential", Case::Refused(Of::Reading, Trouble::Expired)),
     ("read: missing right", Case::Refused(Of::Reading, Trouble::Forbidden)),
-    ("write: indeterminate (applied, answer lost)", Case::Writing(Trouble::AnswerLost { applied: true })),
-    ("write: indeterminate (not applied, answer lost)", Case::Writing(Trouble::AnswerLost { applied: false })),
+    ("indeterminate: applied, answer lost", Case::Writing(Trouble::AnswerLost { applied: true })),
+    ("indeterminate: not applied, answer lost", Case::Writing(Trouble::AnswerLost { applied: false })),
     ("write: 429 with retry-after", Case::Writing(Trouble::TooMany)),
     ("write: 5xx", Case::Writing(Trouble::ServerError { applied: false })),
     ("write: 5xx, applied", Case::Writing(Trouble::ServerError { applied: true })),
     ("write: garbage", Case::Writing(Trouble::Garbage)),
+    ("write: flood", Case::Writing(Trouble::Flood)),
     ("write: timeout", Case::Writing(Trouble::Hang { applied: false })),
     ("write: timeout, applied", Case::Writing(Trouble::Hang { applied: true })),
     ("write: empty answer", Case::Writing(Trouble::EmptyAnswer)),
     ("write: expired credential", Case::Refused(Of::Writing, Trouble::Expired)),
     ("write: missing right", Case::Refused(Of::Writing, Trouble::Forbidden)),
-    ("foreign fence", Case::ForeignFence),
-    ("a text that is no fence", Case::Occupied),
 ];
 
 pub async fn run(case: Case, bench: &Bench<'_>) -> Outcome {
@@ -103,6 +117,7 @@ pub async fn run(case: Case, bench: &Bench<'_>) -> Outcome {
         Case::ForeignFence => occupied(bench, "v=1 cluster=other epoch=999", "belongs to cluster `other`").await,
         Case::Occupied => occupied(bench, "in use", "no fence: in use").await,
         Case::NeverEmpty => never_empty(bench).await,
+        Case::Misfit => misfit(bench).await,
     }
 }
 
@@ -171,6 +186,33 @@ async fn never_empty(bench: &Bench<'_>) -> Outcome {
     let error = bench.subject.provider().write(&empty).await.expect_err("it would empty the record");
     assert!(matches!(error, ProviderError::Permanent { .. }), "{error:?}");
     bench.must_stand(&[a], epoch).await;
+    Outcome::Ok
+}
+
+/// It is said at once, and nothing is sent that would change anything.
+async fn misfit(bench: &Bench<'_>) -> Outcome {
+    let record = match bench.subject.misfit() {
+        Ok(record) => record,
+        Err(why) => return Outcome::NotApplicable(why),
+    };
+    let epoch = bench.fresh().await;
+    let provider = bench.subject.provider();
+    let value = if record.rtype.is_in_dns() { "192.0.2.66" } else { "some-member" };
+    let value = RecordValue::parse(record.rtype, value).expect("a value");
+    let nothing = Reading { rrset: None, fence: FenceReading::Absent };
+    let rrset = RrSet { ttl: record.ttl, values: [value].into() };
+    let change =
+        Change { record: record.clone(), rrset, ..bench.change(nothing, &bench.subject.values(), bench.next_epoch()) };
+    bench.subject.sent().await;
+    for error in [
+        provider.read(&record).await.expect_err("it cannot hold such a record"),
+        provider.write(&change).await.expect_err("it cannot hold such a record"),
+    ] {
+        let ProviderError::Permanent { hint, .. } = &error else { panic!("it never works: {error:?}") };
+        assert!(hint.len() > 15, "a hint says what to do: {error:?}");
+    }
+    assert_eq!(bench.subject.sent().await, 0, "a write was sent");
+    bench.must_stand(&[bench.subject.values()[0]], epoch).await;
     Outcome::Ok
 }
 

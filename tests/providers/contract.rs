@@ -3,12 +3,15 @@
 //! A [`Subject`] is one provider at one server. It says how the world's truth is read without the provider, and how a call is
 //! made to go wrong; the cases say what must come of it. What cannot happen with a provider is `n/a` with the reason, never
 //! green. Grades differ in one place only, and it is asked for: A and B must refuse what comes late, C must let it be seen.
+//!
+//! A provider that switches pools hands over a record of type POOL (TTL 0), members for values, and for the fence whatever text
+//! stands beside the pool; every case holds for it as it stands.
 
 use std::{
     collections::BTreeSet,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -16,12 +19,12 @@ use futures::FutureExt;
 use quorate::{
     core::{
         names::Epoch,
-        record::{Fence, Record, RecordValue, RrSet},
+        record::{Fence, Record, RecordType, RecordValue, RrSet},
     },
     dns::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt},
 };
 
-use crate::cases;
+use crate::cases::{self, Case};
 
 /// A provider that cases hand about.
 pub type Handle = Arc<dyn Provider>;
@@ -49,6 +52,8 @@ pub enum Trouble {
     ServerError { applied: bool },
     /// The answer is nonsense; the change is carried out.
     Garbage,
+    /// The answer is well-formed and longer than anybody reads; the change is carried out.
+    Flood,
     /// There is no answer, ever.
     Hang { applied: bool },
     /// The answer says that all went well, and holds nothing.
@@ -73,7 +78,7 @@ pub struct Truth {
 /// One provider at one server.
 #[async_trait]
 pub trait Subject: Send + Sync {
-    /// The column of the table.
+    /// The title of its column; each word has a line of its own there.
     fn name(&self) -> &'static str;
 
     /// The provider that an operator would have.
@@ -82,11 +87,18 @@ pub trait Subject: Send + Sync {
     /// A record that holds the first of [`Self::values`], without a fence, when the cases begin.
     fn record(&self) -> Record;
 
-    /// Three values of the record.
+    /// Three values of the record, as [`RecordValue::parse`] reads them for its type: addresses, or members of the pool.
     fn values(&self) -> [&'static str; 3];
 
     /// A record that is not there, or why there is no such thing.
     fn absent(&self) -> Result<Record, &'static str>;
+
+    /// A record of a kind that the provider does not switch, or why there is none.
+    fn misfit(&self) -> Result<Record, &'static str> {
+        let record = self.record();
+        let (rtype, ttl) = if record.rtype.is_in_dns() { (RecordType::Pool, 0) } else { (RecordType::A, 60) };
+        Ok(Record { rtype, ttl, ..record })
+    }
 
     /// What stands at the server.
     async fn truth(&self) -> Truth;
@@ -209,12 +221,20 @@ pub fn epoch_of(reading: &Reading) -> Option<u64> {
     }
 }
 
-/// Runs every case on a subject. One that fails does not keep the others from running.
-pub async fn run(subject: &dyn Subject) -> Vec<Outcome> {
+/// One column of the table.
+pub struct Column {
+    pub name: &'static str,
+    pub grade: Grade,
+    pub outcomes: Vec<Outcome>,
+    pub took: Duration,
+}
+
+/// Runs the cases on a subject. One that fails does not keep the others from running.
+pub async fn run(subject: &dyn Subject, cases: &[(&str, Case)]) -> Column {
     let bench = Bench { subject, epoch: Mutex::new(0) };
-    let mut outcomes = Vec::new();
-    for (_, name) in cases::CASES {
-        let ran = AssertUnwindSafe(cases::run(*name, &bench)).catch_unwind().await;
+    let (begun, mut outcomes) = (Instant::now(), Vec::new());
+    for (_, case) in cases {
+        let ran = AssertUnwindSafe(cases::run(*case, &bench)).catch_unwind().await;
         let left = subject.disarm().await;
         outcomes.push(match ran {
             Ok(Outcome::Ok) if left > 0 => Outcome::Failed(format!("{left} faults were met by no call")),
@@ -222,138 +242,10 @@ pub async fn run(subject: &dyn Subject) -> Vec<Outcome> {
             Err(panic) => Outcome::Failed(said(panic.as_ref())),
         });
     }
-    outcomes
+    Column { name: subject.name(), grade: bench.grade(), outcomes, took: begun.elapsed() }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked").to_owned()
-}
-
-/// Prints the table, one column a subject, with the reasons of what cannot happen below it; fails if any case did.
-pub fn conclude(columns: &[(String, Vec<Outcome>)]) {
-    let mut reasons: Vec<&str> = vec![];
-    let mut failures = vec![];
-    let widths: Vec<usize> = columns.iter().map(|(name, _)| name.len().max(7)).collect();
-    let row = |title: &str, cells: &[String]| {
-        let cells: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("TABLE: {title:<58}  {}", cells.join("  ").trim_end());
-    };
-    let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-    row("provider contract", &names);
-    for (number, (title, _)) in cases::CASES.iter().enumerate() {
-        let mut cells = vec![];
-        for (name, outcomes) in columns {
-            cells.push(match &outcomes[number] {
-                Outcome::Ok => "ok".to_owned(),
-                Outcome::NotApplicable(why) => {
-                    let known = reasons.iter().position(|reason| reason == why);
-                    let reason = known.unwrap_or_else(|| {
-                        reasons.push(why);
-                        reasons.len() - 1
-                    });
-                    format!("n/a [{}]", reason + 1)
-                }
-                Outcome::Failed(why) => {
-                    failures.push(format!("{name}, {title}: {why}"));
-                    "FAILED".to_owned()
-                }
-            });
-        }
-        row(title, &cells);
-    }
-    for (i, reason) in reasons.iter().enumerate() {
-        println!("TABLE: [{}] {reason}", i + 1);
-    }
-    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
-}
-
-/// How often a careless provider reads and writes again. What is older than the fence that it reads, it cannot write at all.
-const CARELESS_TRIES: usize = 8;
-
-/// A subject whose provider writes whatever stands there: what it is told to expect is read anew just before.
-pub struct Unconditional(pub Box<dyn Subject>);
-
-#[derive(Debug)]
-struct Careless(Handle);
-
-#[async_trait]
-impl Provider for Careless {
-    fn grade(&self) -> Grade {
-        self.0.grade()
-    }
-
-    fn longest_request(&self) -> Duration {
-        self.0.longest_request()
-    }
-
-    async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
-        self.0.read(record).await
-    }
-
-    async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
-        for _ in 1..CARELESS_TRIES {
-            let expected = self.0.read(&change.record).await?;
-            match self.0.write(&Change { expected, ..change.clone() }).await {
-                Err(ProviderError::Stale(_)) => {}
-                done => return done,
-            }
-        }
-        self.0.write(change).await
-    }
-}
-
-#[async_trait]
-impl Subject for Unconditional {
-    fn name(&self) -> &'static str {
-        "careless"
-    }
-
-    fn provider(&self) -> Handle {
-        Arc::new(Careless(self.0.provider()))
-    }
-
-    fn record(&self) -> Record {
-        self.0.record()
-    }
-
-    fn values(&self) -> [&'static str; 3] {
-        self.0.values()
-    }
-
-    fn absent(&self) -> Result<Record, &'static str> {
-        self.0.absent()
-    }
-
-    async fn truth(&self) -> Truth {
-        self.0.truth().await
-    }
-
-    async fn put_fence(&self, text: Option<&str>) {
-        self.0.put_fence(text).await;
-    }
-
-    async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
-        Ok(Arc::new(Careless(self.0.arm(of, trouble).await?)))
-    }
-
-    async fn disarm(&self) -> usize {
-        self.0.disarm().await
-    }
-
-    async fn sent(&self) -> usize {
-        self.0.sent().await
-    }
-
-    async fn caught(&self) {
-        self.0.caught().await;
-    }
-
-    async fn release(&self) {
-        self.0.release().await;
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        self.0.secrets()
-    }
 }

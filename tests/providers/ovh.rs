@@ -28,11 +28,11 @@ struct AtOvh {
     proxy: FaultProxy,
 }
 
-pub async fn subject() -> Box<dyn Subject> {
+pub async fn subject() -> Option<Box<dyn Subject>> {
     let fake = FakeOvh::start(ZONE).await;
     fake.seed(ZONE, "www", "A", "203.0.113.10", 60);
     let proxy = FaultProxy::start(fake.http).await;
-    Box::new(AtOvh { fake, proxy })
+    Some(Box::new(AtOvh { fake, proxy }))
 }
 
 fn record(name: &str) -> Record {
@@ -121,6 +121,7 @@ impl Subject for AtOvh {
                 return Err("a refresh of OVH answers 200 without content, and whatever it holds is not read");
             }
             Trouble::Garbage => Fault::garbage(),
+            Trouble::Flood => Fault::flood(),
             Trouble::Hang { applied } => Fault::Hang { applied },
             Trouble::EmptyAnswer => Fault::empty(of == Of::Writing),
             Trouble::Expired => refusal(403, "INVALID_CREDENTIAL"),

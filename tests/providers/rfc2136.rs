@@ -108,6 +108,9 @@ impl Subject for AtServer {
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         Ok(match trouble {
             Trouble::TooMany => return Err("RFC 2136 has no answer that asks to wait"),
+            Trouble::Flood => {
+                return Err("a DNS message over TCP cannot be longer than 65,535 bytes (RFC 1035 §4.2.2)");
+            }
             Trouble::ServerError { applied: true } => {
                 return Err("a server that answers SERVFAIL has undone what it began (RFC 2136 §3.4.2)");
             }

@@ -134,6 +134,7 @@ impl Subject for AtMinistack {
             Trouble::TooMany => refusal(400, "Throttling"),
             Trouble::ServerError { applied } => Fault::html(503, applied),
             Trouble::Garbage => Fault::garbage(),
+            Trouble::Flood => Fault::flood(),
             Trouble::Hang { applied } => Fault::Hang { applied },
             Trouble::EmptyAnswer => Fault::empty(false),
             Trouble::Expired => refusal(403, "ExpiredToken"),

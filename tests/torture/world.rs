@@ -1,7 +1,7 @@
 //! Everything that a run consists of, and how it is set up and looked at.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{
         Arc, Mutex, RwLock,
@@ -146,10 +146,13 @@ impl World {
 
     /// Whom the nodes follow, if they agree and can confirm it.
     pub fn leader(&self) -> Option<u64> {
-        let answer = self.fleet.any(&["--timeout", "2s", "member", "list"]);
-        let leader = answer.json["leader"].as_u64()?;
-        let known = self.fleet.ids().contains(&leader);
-        (known && self.fleet.at(leader, &["--timeout", "2s", "verdict", "list"]).exit == 0).then_some(leader)
+        let nodes = self.fleet.ids();
+        // One that was removed answers, too, and knows nothing of what came after it.
+        let named = nodes
+            .iter()
+            .filter_map(|node| self.fleet.at(*node, &["--timeout", "2s", "member", "list"]).json["leader"].as_u64());
+        let named: BTreeSet<u64> = named.filter(|leader| nodes.contains(leader)).collect();
+        named.into_iter().find(|leader| self.fleet.at(*leader, &["--timeout", "2s", "verdict", "list"]).exit == 0)
     }
 }
 

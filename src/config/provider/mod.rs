@@ -28,7 +28,8 @@ type Read = fn(&Table<'_, '_>, Environment<'_>) -> Option<Access>;
 const TYPES: &[(&str, Read)] = &[
     ("rfc2136", rfc2136::read),
     ("ovh", ovh::read),
-    ("cloudflare", cloudflare::read),
+    ("cloudflare", cloudflare::dns),
+    ("cloudflare-pools", cloudflare::pools),
     ("powerdns", powerdns::read),
     ("webhook", webhook::webhook),
     ("exec", webhook::exec),

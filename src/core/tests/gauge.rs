@@ -23,10 +23,13 @@ fn tabled(limit: Option<u64>) -> Service {
     app
 }
 
-fn measured(cluster: &mut Cluster, replica: Replica, lag: Lag) {
+fn gauge(replica: Replica, lag: Lag) -> Gauge {
     let (through, region) = ("west".parse().unwrap(), "east".parse().unwrap());
-    let gauge = Gauge { service: "app".parse().unwrap(), region, through, replica, lag };
-    assert_eq!(cluster.apply(Action::Gauges(vec![gauge])), Response::Done);
+    Gauge { service: "app".parse().unwrap(), region, through, replica, lag }
+}
+
+fn measured(cluster: &mut Cluster, replica: Replica, lag: Lag) {
+    assert_eq!(cluster.apply(Action::Gauges(vec![gauge(replica, lag)])), Response::Done);
 }
 
 fn usable() -> Replica {
@@ -97,6 +100,28 @@ fn the_outage_bounds_what_is_lost() {
     let lost = evidence(&cluster).lost_writes.unwrap();
     assert_eq!(lost.bound, Some(Duration::from_millis(1800)));
     assert_eq!(lost.text, "last heartbeat seen in us-east-1 is 1.8 s older than the outage");
+}
+
+/// A reading of before the verdict does not know what was written after it: it is read again, and until then the bound is wide.
+#[test]
+fn a_reading_of_before_the_outage_bounds_it_by_the_verdict_until_it_is_read_anew() {
+    let mut cluster = Cluster::serving(&[tabled(Some(5000))]);
+    cluster.pass_time(Duration::from_secs(60));
+    measured(&mut cluster, usable(), seen(59_200, None));
+    let again = gauge(usable(), seen(59_300, None));
+    let soon = |cluster: &Cluster| cluster.state.log_time.after(Duration::from_secs(1));
+    assert!(!cluster.state.wants(&again, soon(&cluster)), "nothing new is known");
+    cluster.pass_time(Duration::from_millis(700));
+    west_dies(&mut cluster);
+    assert!(cluster.state.wants(&again, soon(&cluster)), "the outage asks for a reading after it");
+    let app = cluster.of("app");
+    let down = app.verdicts["west"].since;
+    let behind = cluster.state.behind(app, &"east".parse().unwrap());
+    assert_eq!(behind.bound, Some(down.since(LogTime(59_200))), "{behind:?}");
+    assert!(behind.text.ends_with(" older than the verdict on west, and was read before it"), "{behind:?}");
+    measured(&mut cluster, usable(), seen(60_600, None));
+    let figure = reading(&cluster, Rule::GateLag).figure;
+    assert!(figure.ends_with(" old)"), "{figure}");
 }
 
 #[test]

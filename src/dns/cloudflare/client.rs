@@ -173,6 +173,11 @@ impl Refusal {
         self.status == 404
     }
 
+    /// Whether the token, if it is one, may not do this.
+    pub(in crate::dns) fn lacks_a_right(&self) -> bool {
+        self.status == 403
+    }
+
     /// Whether the token is unknown, expired, or may not do this: Cloudflare does not always say which.
     pub(in crate::dns) fn is_about_the_token(&self) -> bool {
         matches!(self.status, 401 | 403) || self.has(&[1_000, 6_003, 6_111, 9_106, 9_109, 10_000, 10_001])

@@ -23,9 +23,11 @@ mod client;
 mod entry;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+pub mod pools;
 mod rights;
+mod zones;
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::join;
@@ -43,6 +45,7 @@ use crate::{
 use client::{CallError, Client};
 use entry::{Batch, Entry};
 pub use rights::policy;
+use zones::Zones;
 
 /// How many records of one name and type are looked at: more than any RRset that fails over has.
 const ENTRIES_LIMIT: usize = 100;
@@ -74,8 +77,7 @@ impl CloudflareConfig {
 #[derive(Debug)]
 pub struct Cloudflare {
     client: Client,
-    /// What is known of them; a zone keeps its id.
-    zone_ids: Mutex<BTreeMap<DomainName, String>>,
+    zones: Zones,
 }
 
 /// What was found, with Cloudflare's ids.
@@ -84,12 +86,6 @@ struct Found {
     reading: Reading,
     entries: Vec<Entry>,
     fence_entries: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Zone {
-    id: String,
-    name: String,
 }
 
 /// What a batch answers: the records that were made.
@@ -106,28 +102,7 @@ impl Cloudflare {
     /// The token is empty, or no HTTP client could be made.
     pub fn new(config: &CloudflareConfig) -> Result<Self, String> {
         let client = Client::new(config.base_url.clone(), config.token.clone(), config.timeout)?;
-        Ok(Self { client, zone_ids: Mutex::new(config.zone_ids.clone()) })
-    }
-
-    /// Cloudflare's id of the zone, asked for once.
-    async fn zone_id(&self, zone: &DomainName) -> Result<String, ProviderError> {
-        let known = || self.zone_ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(id) = known().get(zone).cloned() {
-            return Ok(id);
-        }
-        let zones: Vec<Zone> = self
-            .client
-            .get("/zones", &[("name", zone.as_str())])
-            .await
-            .map_err(|error| error.into_provider_error(Effect::None))?;
-        let Some(found) = zones.into_iter().find(|found| found.name.eq_ignore_ascii_case(zone.as_str())) else {
-            return Err(ProviderError::Permanent {
-                message: format!("Cloudflare shows this token no zone {zone}"),
-                hint: "let the token cover the zone with Zone / Zone / Read, or write its id into zone_ids".to_owned(),
-            });
-        };
-        known().insert(zone.clone(), found.id.clone());
-        Ok(found.id)
+        Ok(Self { client, zones: Zones::new(&config.zone_ids) })
     }
 
     /// What stands at one name and type.
@@ -150,7 +125,7 @@ impl Cloudflare {
 
     async fn find(&self, record: &Record) -> Result<Found, ProviderError> {
         super::only_dns(record)?;
-        let zone = self.zone_id(&record.zone).await?;
+        let zone = self.zones.id(&self.client, &record.zone).await?;
         let (rtype, fence) = (record.rtype.to_string(), record.fence_name());
         let both = join(self.entries(&zone, &record.name, &rtype), self.entries(&zone, &fence, "TXT"));
         let (entries, fence_entries) = both.await;

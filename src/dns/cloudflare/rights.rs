@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CallError, Cloudflare, Effect};
+use super::{CallError, Client, Cloudflare, Effect};
 use crate::{
     core::record::{DomainName, Record},
     dns::{
@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// No record has it: ids are random.
-const NO_ID: &str = "00000000000000000000000000000000";
+/// Nothing has it: ids are random.
+pub(super) const NO_ID: &str = "00000000000000000000000000000000";
 
 /// `GET /user/tokens/verify`
 #[derive(Debug, Deserialize)]
@@ -30,16 +30,7 @@ struct Token {
 impl Cloudflare {
     /// The findings of [`Provider::rights`](crate::dns::Provider::rights).
     pub(super) async fn look_at_rights(&self, record: &Record) -> Vec<Finding> {
-        let mut findings = vec![match self.client.get::<Token>("/user/tokens/verify", &[]).await {
-            Ok(token) => known(&token),
-            // A token that belongs to an account and not to a person is verified elsewhere.
-            Err(CallError::Refused(refusal)) if refusal.is_about_the_token() => Finding::unknown(
-                CREDENTIALS,
-                "Cloudflare knows no token of a user by this",
-                "this is as it should be for a token that an account owns; its rights are tried below",
-            ),
-            Err(error) => Finding::of_error(CREDENTIALS, &error.into_provider_error(Effect::None)),
-        }];
+        let mut findings = vec![token(&self.client).await];
         let found = match self.find(record).await {
             Ok(found) => {
                 findings.push(Finding::pass(ZONE, format!("Cloudflare serves {} to this token", record.zone)));
@@ -70,6 +61,20 @@ impl Cloudflare {
             ),
         });
         findings
+    }
+}
+
+/// Whether Cloudflare knows the token.
+pub(super) async fn token(client: &Client) -> Finding {
+    match client.get::<Token>("/user/tokens/verify", &[]).await {
+        Ok(token) => known(&token),
+        // A token that belongs to an account and not to a person is verified elsewhere.
+        Err(CallError::Refused(refusal)) if refusal.is_about_the_token() => Finding::unknown(
+            CREDENTIALS,
+            "Cloudflare knows no token of a user by this",
+            "this is as it should be for a token that an account owns; its rights are tried below",
+        ),
+        Err(error) => Finding::of_error(CREDENTIALS, &error.into_provider_error(Effect::None)),
     }
 }
 
