@@ -34,6 +34,7 @@ pub fn targets() -> Vec<Target> {
         texts::TARGETS,
         crate::dns::fuzz::TARGETS,
         crate::dns::ovh::fuzz::TARGETS,
+        crate::dns::ovh::fuzz::BALANCER_TARGETS,
         crate::dns::cloudflare::fuzz::TARGETS,
         crate::dns::cloudflare::pools::fuzz::TARGETS,
         crate::probe::fuzz::TARGETS,

@@ -36,7 +36,8 @@ pub enum Command {
     /// Prints the least that a provider's credentials must be allowed, to paste; asks nobody
     #[command(after_help = concat!("Examples:\n  \
         quoratectl provider policy rfc2136 --tsig-key quorate-key --zone example.com --record app:A\n  \
-        quoratectl provider policy ovh --endpoint ovh-eu --zone example.com --record app:A --record app:AAAA\n\n\
+        quoratectl provider policy ovh --endpoint ovh-eu --zone example.com --record app:A --record app:AAAA\n  \
+        quoratectl provider policy ovh --zone ip-203.0.113.1 --record http-12345:POOL\n\n\
         `quoratectl provider check NAME --policy` prints it for a configured provider and the records that it serves."))]
     Policy(Policy),
 }

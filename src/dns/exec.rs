@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | done |
 //! | 65 `EX_DATAERR` | a write: what stands is not what was expected, nothing was changed |
-//! | 75 `EX_TEMPFAIL` | nothing was changed, it may work later |
+//! | 75 `EX_TEMPFAIL` | nothing was changed, it may work later; `{"retry_after": 30}` on standard output says when, in seconds |
 //! | 77 `EX_NOPERM`, 78 `EX_CONFIG` | nothing was changed, somebody must do something |
 //! | any other, a signal, too late | a write is in doubt, and read before anything else |
 //!
@@ -172,7 +172,7 @@ impl Exec {
         match (ended.code, effect) {
             (Some(0), _) => Ok(ended.stdout),
             (Some(65), Effect::Change) => Err(ProviderError::Stale(message)),
-            (Some(75), _) => Err(transient(message)),
+            (Some(75), _) => Err(ProviderError::Transient { message, retry_after: hook::retry_after(&ended.stdout) }),
             (Some(77 | 78), _) => Err(ProviderError::Permanent {
                 message,
                 hint: "the program says that it lacks a right or a setting: see its own words".to_owned(),

@@ -15,12 +15,12 @@
 //! and is answered with `{"receipt": "…"}`. Whoever takes it must write values and fence together or not at all, and refuse it
 //! unless what stands is what was expected; whether it does is what its grade says.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Change, FenceReading, Reading, Receipt, clip};
+use super::{Change, FenceReading, Reading, Receipt, clip, http::RETRY_AFTER_LIMIT};
 use crate::core::record::{Record, RecordValue, RrSet};
 
 /// The longest answer that is read, in bytes.
@@ -92,6 +92,18 @@ pub(super) fn reading(record: &Record, body: &[u8]) -> Result<Reading, String> {
     let ttl = standing.ttl.unwrap_or(record.ttl);
     let rrset = (!values.is_empty()).then_some(RrSet { ttl, values });
     Ok(Reading { rrset, fence: FenceReading::of(standing.fence.into_iter().collect()) })
+}
+
+/// Not now.
+#[derive(Debug, Deserialize)]
+struct Busy {
+    retry_after: u32,
+}
+
+/// When a program that ended without doing anything asked to be tried again.
+pub(super) fn retry_after(body: &[u8]) -> Option<Duration> {
+    let Busy { retry_after } = serde_json::from_slice(body).ok()?;
+    Some(Duration::from_secs(retry_after.into()).min(RETRY_AFTER_LIMIT))
 }
 
 /// The answer of a write.

@@ -19,7 +19,7 @@ use crate::core::draft::url;
 /// The longest answer that is read, in bytes; what is asked for is a few hundred to a few thousand.
 const BODY_LIMIT: usize = 256 * 1024;
 /// The longest that a `Retry-After` is believed.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
+pub(super) const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
 
 /// Where an API is: `https`, or `http` on this machine; without query, fragment and user.
 #[derive(Debug, Clone, PartialEq, Eq)]

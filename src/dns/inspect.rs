@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Grade, Provider, ProviderError, Providers, Reading};
 use crate::core::{
-    names::ProviderName,
+    names::{ProviderName, RegionName},
     record::{Record, RrSet},
     safety::RuleOutcome,
 };
@@ -37,6 +37,8 @@ pub mod subject {
     pub const ZONE: &str = "zone";
     /// The record stands there.
     pub const RECORD: &str = "record";
+    /// The provider has what the regions' values name.
+    pub const VALUES: &str = "values";
     /// The provider publishes the TTL that the service file asks for.
     pub const TTL: &str = "ttl";
     /// The fence is ours, or there is none yet.
@@ -128,6 +130,11 @@ impl Inspector {
     /// As [`Provider::rights`].
     pub async fn rights(&self, record: &Record) -> Vec<Finding> {
         self.0.rights(record).await
+    }
+
+    /// As [`Provider::values`].
+    pub async fn values(&self, record: &Record, regions: &[(RegionName, RrSet)]) -> Vec<Finding> {
+        self.0.values(record, regions).await
     }
 
     /// As [`Provider::policy`].

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
-    names::{ClusterId, ProviderName},
+    names::{ClusterId, ProviderName, RegionName},
     record::{Fence, Record, RecordType, RecordValue, RrSet},
     sabotage::Sabotage,
 };
@@ -290,6 +290,14 @@ pub trait Provider: Send + Sync + fmt::Debug {
         let hint = "compare what was granted with `quoratectl provider policy`";
         let _ = record;
         vec![Finding::unknown(inspect::subject::RIGHTS, "nobody can tell without writing", hint)]
+    }
+
+    /// Whether the record could hold what the regions want, found out **without changing anything**: the names of a pool's
+    /// members are the provider's to know, and a switch is too late to learn that one is written wrongly. The findings are
+    /// of [`inspect::subject::VALUES`]; none where any value of the right type can be written.
+    async fn values(&self, record: &Record, regions: &[(RegionName, RrSet)]) -> Vec<Finding> {
+        let _ = (record, regions);
+        vec![]
     }
 
     /// The least that these credentials must be allowed, as text to paste, for these records and their fences. All records

@@ -24,6 +24,7 @@ pub fn least_privilege(kind: &str, options: &Options, records: &[Record]) -> Res
         "rfc2136" => rfc2136::policy(&options.key, records),
         "ovh" => {
             let endpoint = options.endpoint.parse().map_err(|error: ovh::EndpointError| error.to_string())?;
+            ovh::check_records(records)?;
             ovh::policy(&endpoint, records)
         }
         "route53" => route53::policy(&|_| None, records),

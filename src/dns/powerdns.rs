@@ -239,8 +239,8 @@ impl Provider for PowerDns {
         let url = self.base.join(&path, &[]).map_err(|error| error.into_provider_error("PowerDNS", Effect::Change))?;
         let request = self.http.request(Method::PATCH, url).json(&body);
         let answer = self.send(&format!("PATCH {path}"), request, Effect::Change).await?;
-        // Success has no body: whatever has one is an answer of something else than PowerDNS.
-        if !answer.body.is_empty() {
+        // Success is 204 without a body: whatever else says that all is well is something else than PowerDNS.
+        if answer.status != 204 || !answer.body.is_empty() {
             return Err(ProviderError::Indeterminate(format!(
                 "PATCH {path}: the answer is not what PowerDNS documents"
             )));

@@ -20,8 +20,11 @@ pub(super) async fn look(
     record: &Record,
     candidate: Option<&RegionName>,
 ) -> Vec<Finding> {
-    let (mut findings, reading) = futures::future::join(inspector.rights(record), inspector.read(record)).await;
     let standing = Standing { inspector, cluster, service, record };
+    let regions = standing.regions(candidate);
+    let (mut findings, values, reading) =
+        futures::join!(inspector.rights(record), inspector.values(record, &regions), inspector.read(record));
+    findings.extend(values);
     match reading {
         Err(error) => findings.push(Finding::of_error(subject::RECORD, &error)),
         Ok(reading) => {
@@ -48,6 +51,13 @@ impl Standing<'_> {
         Some(self.inspector.published(&service.service.rrset(self.record, region)?))
     }
 
+    /// What the regions want it to be: the candidate, or all of them.
+    fn regions(&self, candidate: Option<&RegionName>) -> Vec<(RegionName, RrSet)> {
+        let Some(ServiceState { service, .. }) = self.service else { return vec![] };
+        let meant = service.regions.iter().filter(|region| candidate.is_none_or(|name| *name == region.name));
+        meant.filter_map(|region| Some((region.name.clone(), service.rrset(self.record, region)?))).collect()
+    }
+
     fn record(&self, reading: &Reading) -> Finding {
         match (&reading.rrset, self.wanted()) {
             (Some(found), Some(wanted)) if *found == wanted => {
@@ -68,6 +78,9 @@ impl Standing<'_> {
 
     fn ttl(&self, reading: &Reading) -> Finding {
         let asked = self.record.ttl;
+        if !self.record.rtype.is_in_dns() {
+            return Finding::pass(subject::TTL, "none: no resolver keeps what a pool answered");
+        }
         let made = self.inspector.published(&RrSet { ttl: asked, values: [].into() }).ttl;
         let kept = |ttl: u32| format!("resolvers keep an old answer for up to {ttl} s");
         match &reading.rrset {

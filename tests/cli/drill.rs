@@ -136,3 +136,22 @@ async fn a_policy_is_printed_without_a_cluster() {
     );
     run(&of("cobweb")).await.ends(2).complains("cobweb");
 }
+
+/// A farm of OVH's load balancer needs calls of its own, which the README lists; a name that is no farm's gets none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_a_farm_is_the_one_of_the_readme() {
+    let of = |record: &'static str| ["provider", "policy", "ovh", "--zone", "ip-203.0.113.1", "--record", record];
+    let said = run(&of("http-12345:POOL")).await.ends(0);
+    let rules: Vec<_> = said.out.lines().filter(|line| line.contains(" /ipLoadbalancing/")).collect();
+    assert_eq!(rules.len(), 9, "{}", said.out);
+    for rule in rules {
+        assert!(include_str!("../../README.md").lines().any(|line| line == rule), "the README lacks `{rule}`");
+    }
+    assert!(
+        said.out.contains("/createToken/?GET=/ipLoadbalancing/ip-203.0.113.1/http/farm/12345&PUT="),
+        "{}",
+        said.out
+    );
+    assert!(!said.out.contains("/domain/zone/"), "{}", said.out);
+    run(&of("web:POOL")).await.ends(2).complains("http-12345");
+}

@@ -7,6 +7,10 @@
 mod cluster;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
+#[path = "../common/fake_cloudflare/mod.rs"]
+mod fake_cloudflare;
+#[path = "../common/fake_http.rs"]
+mod fake_http;
 #[path = "../common/fake_ovh/mod.rs"]
 mod fake_ovh;
 #[path = "../common/fault_proxy.rs"]
@@ -27,12 +31,14 @@ mod seat;
 mod aborted;
 mod audit;
 mod clients;
+mod cloudflare_pools;
 mod delayed;
 mod drill;
 mod evidence;
 mod failover;
 mod freeze;
 mod input;
+mod iplb;
 mod isolation;
 mod killed;
 mod members;

@@ -12,10 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{
-    dns_server::{KEY_NAME, SECRET, available, dig, free_port},
-    fake_http::{Call, Reply, forward},
-};
+use crate::dns_server::{KEY_NAME, POWERLESS_KEY, SECRET, ZONE_KEY, available, dig, free_port};
 
 pub const API_KEY: &str = "fake-powerdns-key-0815";
 const SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
@@ -89,9 +86,20 @@ impl PowerDnsServer {
         sqlite(self.dir.path(), sql)
     }
 
-    /// Hands a call on to the API.
-    pub fn forward(&self, call: &Call) -> Reply {
-        forward((Ipv4Addr::LOCALHOST, self.api).into(), call)
+    /// Where the API is.
+    pub fn api_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.api).into()
+    }
+
+    /// Puts one text where a TXT stands, behind everybody's back; `None` removes it.
+    pub fn put_text(&self, name: &str, text: Option<&str>) {
+        let new = text.map(|text| {
+            format!(
+                "INSERT INTO records (domain_id, name, type, ttl, content, prio, disabled, auth) VALUES \
+                 (1, '{name}', 'TXT', 60, '\"{text}\"', 0, 0, 1);"
+            )
+        });
+        self.sql(&format!("DELETE FROM records WHERE name = '{name}' AND type = 'TXT'; {}", new.unwrap_or_default()));
     }
 }
 
@@ -121,12 +129,17 @@ fn spawn(dir: &Path, port: u16, api: u16, zone: &str, records: &[(&str, &str, u3
             "INSERT INTO records (domain_id, name, type, ttl, content, prio, auth) VALUES (1, '{name}', '{rtype}', {ttl}, '{content}', 0, 1);\n"
         ));
     }
-    lines.push(format!(
-        "INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{KEY_NAME}', 'hmac-sha256', '{SECRET}');\n"
-    ));
-    for (kind, content) in
-        [("ALLOW-DNSUPDATE-FROM", "127.0.0.1/32"), ("TSIG-ALLOW-DNSUPDATE", KEY_NAME), ("SOA-EDIT-API", "DEFAULT")]
-    {
+    for key in [KEY_NAME, ZONE_KEY, POWERLESS_KEY] {
+        lines.push(format!(
+            "INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{key}', 'hmac-sha256', '{SECRET}');\n"
+        ));
+    }
+    for (kind, content) in [
+        ("ALLOW-DNSUPDATE-FROM", "127.0.0.1/32"),
+        ("TSIG-ALLOW-DNSUPDATE", KEY_NAME),
+        ("TSIG-ALLOW-DNSUPDATE", ZONE_KEY),
+        ("SOA-EDIT-API", "DEFAULT"),
+    ] {
         lines.push(format!(
             "INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, '{kind}', '{content}');\n"
         ));

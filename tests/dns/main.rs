@@ -6,8 +6,11 @@ mod dns_server;
 mod fake_ovh;
 #[path = "../common/hold_proxy.rs"]
 mod hold_proxy;
+#[path = "../common/python.rs"]
+mod python;
 
 mod authoritative;
+mod iplb;
 mod ovh;
 mod rfc2136;
 mod rights;

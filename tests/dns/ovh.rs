@@ -1,6 +1,6 @@
 //! `ovh` against the fake of OVH's API, after the fake was held against OVH's own client.
 
-use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use quorate::{
     core::{
@@ -15,8 +15,9 @@ use quorate::{
 };
 
 use crate::{
-    dns_server::{available, dig},
+    dns_server::dig,
     fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CLIENT_ID, CLIENT_SECRET, CONSUMER_KEY, FakeOvh, Fault},
+    python,
 };
 
 const ZONE: &str = "example.test";
@@ -86,24 +87,13 @@ fn epoch_of(reading: &Reading) -> u64 {
 /// Without this the other tests would only show that the client agrees with a fake by the same hand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_fake_passes_ovhs_own_client() {
-    if !available("python3", "python3-venv") {
-        return;
-    }
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-ovh-1.2.0");
-    let python = venv.join("bin/python");
-    let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
-    if !run(Command::new(&python).args(["-c", "import ovh"])) {
-        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "ovh==1.2.0"]));
-        if !made {
-            assert!(std::env::var("QUORATE_NO_SKIP").as_deref() != Ok("1"), "python-ovh could not be installed");
-            println!("SKIP: python-ovh could not be installed from PyPI");
-            return;
-        }
-    }
+    let Some(bin) = python::environment(&["ovh==1.2.0"]) else { return };
     let fake = FakeOvh::start(ZONE).await;
+    let balancer = "ip-203.0.113.1";
+    fake.seed_farm(balancer, ("http", 7), "web", &[(811, "web-a", true), (812, "web-b", false)]);
+    fake.seed_farm(balancer, ("udp", 9), "dns", &[(911, "dns-a", true)]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ovh_client_check.py");
-    let mut check = Command::new(python);
+    let mut check = Command::new(bin.join("python"));
     check.arg(script).args([
         &fake.url(),
         ZONE,
@@ -112,10 +102,12 @@ async fn the_fake_passes_ovhs_own_client() {
         CONSUMER_KEY,
         CLIENT_ID,
         CLIENT_SECRET,
+        balancer,
     ]);
     let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("every check passed"), "{text}");
+    print!("{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,33 +18,52 @@ mod fake_ovh;
 mod fault_proxy;
 #[path = "../common/ministack.rs"]
 mod ministack;
+#[path = "../common/powerdns_server.rs"]
+mod powerdns_server;
 #[path = "../common/python.rs"]
 mod python;
 #[path = "../common/route53.rs"]
 mod route53_zone;
 
+mod book;
 mod careless;
 mod cases;
+mod changes;
 mod contract;
+mod over_http;
 mod table;
 
+mod cloudflare;
 mod cloudflare_pools;
+mod exec;
+mod iplb;
 mod ovh;
+mod powerdns;
 mod rfc2136;
 mod route53;
+mod webhook;
 
 use cases::CASES;
 use contract::{Column, Outcome, Subject};
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 
 /// Every provider that can be had here, in the order of the table.
 fn subjects() -> Vec<BoxFuture<'static, Option<Box<dyn Subject>>>> {
     vec![
+        cloudflare::subject().boxed(),
         cloudflare_pools::subject().boxed(),
+        ready(exec::subject()).boxed(),
+        iplb::subject().boxed(),
         ovh::subject().boxed(),
+        powerdns::subject().boxed(),
         rfc2136::bind().boxed(),
         rfc2136::knot().boxed(),
+        rfc2136::powerdns().boxed(),
         route53::subject().boxed(),
+        webhook::subject().boxed(),
     ]
 }
 

@@ -46,7 +46,7 @@ fn record(name: &str) -> Record {
 }
 
 /// An error as OVH words it.
-fn refusal(status: u16, code: &str) -> Fault {
+pub fn refusal(status: u16, code: &str) -> Fault {
     let body = format!(r#"{{"message":"refused","errorCode":"{code}","httpCode":"{status}","class":"Client"}}"#);
     let headers =
         vec![("content-type", "application/json".to_owned()), ("retry-after", RETRY_AFTER.as_secs().to_string())];

@@ -1,6 +1,6 @@
-//! `rfc2136` at BIND and at Knot.
+//! `rfc2136` at BIND, at Knot and at `PowerDNS`.
 
-use std::time::Duration;
+use std::{any::Any, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use quorate::{
@@ -12,31 +12,43 @@ use quorate::{
 use crate::{
     contract::{Handle, Of, Subject, Trouble, Truth},
     dns_fault_proxy::{DnsFaultProxy, Fault},
-    dns_server::{DnsServer, KEY_NAME, POWERLESS_KEY, SECRET, ZONE_KEY},
+    dns_server::{DnsServer, KEY_NAME, POWERLESS_KEY, SECRET, ZONE_KEY, dig},
+    powerdns_server::PowerDnsServer,
 };
 
 const ZONE: &str = "example.test";
 /// SERVFAIL (RFC 1035 §4.1.1).
 const SERVFAIL: u8 = 2;
 
+/// What stands at `www` in the zone files of these servers.
+const FIRST: &str = "192.0.2.10";
+
 struct AtServer {
     name: &'static str,
-    server: DnsServer,
+    address: SocketAddr,
     proxy: DnsFaultProxy,
+    /// Stops when this is dropped.
+    _server: Box<dyn Any + Send + Sync>,
 }
 
 pub async fn bind() -> Option<Box<dyn Subject>> {
-    at("rfc2136 at BIND", DnsServer::bind(ZONE, &["www", "nothing"])).await
+    let server = DnsServer::bind(ZONE, &["www", "nothing"])?;
+    at("rfc2136 at BIND", server.address(), server).await
 }
 
 pub async fn knot() -> Option<Box<dyn Subject>> {
-    at("rfc2136 at Knot", DnsServer::knot(ZONE, &["www", "nothing"])).await
+    let server = DnsServer::knot(ZONE, &["www", "nothing"])?;
+    at("rfc2136 at Knot", server.address(), server).await
 }
 
-async fn at(name: &'static str, server: Option<DnsServer>) -> Option<Box<dyn Subject>> {
-    let server = server?;
-    let proxy = DnsFaultProxy::start(server.address()).await;
-    Some(Box::new(AtServer { name, server, proxy }))
+pub async fn powerdns() -> Option<Box<dyn Subject>> {
+    let server = PowerDnsServer::start(ZONE, &[("www.example.test", "A", 60, FIRST)])?;
+    at("rfc2136 at PowerDNS", server.address(), server).await
+}
+
+async fn at(name: &'static str, address: SocketAddr, server: impl Any + Send + Sync) -> Option<Box<dyn Subject>> {
+    let proxy = DnsFaultProxy::start(address).await;
+    Some(Box::new(AtServer { name, address, proxy, _server: Box::new(server) }))
 }
 
 fn record(name: &str) -> Record {
@@ -82,7 +94,7 @@ impl Subject for AtServer {
     }
 
     fn values(&self) -> [&'static str; 3] {
-        ["192.0.2.10", "198.51.100.20", "198.51.100.21"]
+        [FIRST, "198.51.100.20", "198.51.100.21"]
     }
 
     fn absent(&self) -> Result<Record, &'static str> {
@@ -91,16 +103,16 @@ impl Subject for AtServer {
 
     async fn truth(&self) -> Truth {
         tokio::task::block_in_place(|| {
-            let texts = self.server.dig(&format!("_quorate.www.{ZONE}"), "TXT");
+            let texts = dig(self.address, &format!("_quorate.www.{ZONE}"), "TXT");
             let fence = texts.iter().map(|text| text.trim_matches('"').to_owned()).collect();
-            Truth { values: self.server.dig(&format!("www.{ZONE}"), "A"), fence }
+            Truth { values: dig(self.address, &format!("www.{ZONE}"), "A"), fence }
         })
     }
 
     async fn put_fence(&self, text: Option<&str>) {
         let name = format!("_quorate.www.{ZONE}");
         let add = text.map(|text| format!("update add {name} 60 TXT \"{text}\"\n")).unwrap_or_default();
-        let (ip, port) = (self.server.address().ip(), self.server.address().port());
+        let (ip, port) = (self.address.ip(), self.address.port());
         let script = format!("server {ip} {port}\nzone {ZONE}\nupdate delete {name} TXT\n{add}send\n");
         tokio::task::block_in_place(|| nsupdate(&script));
     }

@@ -269,3 +269,42 @@ async fn rights_are_found_out_without_changing_anything() {
     assert!(said.contains("Fail") && said.contains("provider policy route53"), "{said}");
     assert_eq!(zone.sets().await, before);
 }
+
+/// A page of private zones of the same name comes first, and the public one after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zone_is_found_behind_a_hundred_private_ones_of_its_name() {
+    let Some(server) = Ministack::start() else { return };
+    let zone = Zone::create(server.address(), ZONE).await;
+    zone.change(&[("CREATE", set("www.example.test", "A", 60, &["203.0.113.10"], ""))]).await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let page = |next: &str| {
+        let private: Vec<_> = (0..100)
+            .map(|i| {
+                format!(
+                    "<HostedZone><Id>/hostedzone/ZP{i}</Id><Name>{ZONE}.</Name><CallerReference>{i}</CallerReference>\
+                     <Config><PrivateZone>true</PrivateZone></Config></HostedZone>"
+                )
+            })
+            .collect();
+        let body = format!(
+            "<?xml version=\"1.0\"?><ListHostedZonesByNameResponse \
+             xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><HostedZones>{}</HostedZones>\
+             <IsTruncated>true</IsTruncated><NextDNSName>{ZONE}.</NextDNSName><NextHostedZoneId>{next}</NextHostedZoneId>\
+             <MaxItems>100</MaxItems></ListHostedZonesByNameResponse>",
+            private.concat()
+        );
+        Fault::Refuse(Reply { status: 200, headers: vec![("content-type", "text/xml".to_owned())], body })
+    };
+    proxy.fail_next(("GET", "/hostedzonesbyname"), page("/"));
+    let provider = Route53::new(&config(format!("http://{}", proxy.address)));
+    provider.read(&record("www", RecordType::A)).await.unwrap();
+    let log = proxy.take_log();
+    let pages: Vec<_> = log.iter().filter(|call| call.contains("hostedzonesbyname")).collect();
+    assert!(pages.len() == 2 && pages[1].contains("hostedzoneid="), "{pages:?}");
+
+    // Who lists without an end is not asked without an end.
+    (0..5).for_each(|_| proxy.fail_next(("GET", "/hostedzonesbyname"), page("/")));
+    let provider = Route53::new(&config(format!("http://{}", proxy.address)));
+    let error = provider.read(&record("www", RecordType::A)).await.unwrap_err().to_string();
+    assert!(error.contains("more than 500 hosted zones") && error.contains("hosted_zones ="), "{error}");
+}

@@ -14,6 +14,7 @@ const MOST: usize = 4;
 /// How long a newcomer may take to catch up.
 const PROMOTION: Duration = Duration::from_secs(45);
 
+/// Each of its changes is made while `World::membership` is held for writing.
 pub struct Members<'w> {
     world: &'w World,
     client: Client,
@@ -38,7 +39,6 @@ impl<'w> Members<'w> {
 
     /// Adds a node at a free site and promotes it; where all sites are taken, one goes first.
     pub fn add(&mut self) {
-        let _alone = self.world.membership.write().expect("no panic under the lock");
         if self.world.voters().len() >= MOST {
             let goes = self.world.voters()[0];
             self.take(goes);
@@ -49,7 +49,6 @@ impl<'w> Members<'w> {
 
     /// Removes a voter; where only three are left, another comes first.
     pub fn remove(&mut self, node: u64) {
-        let _alone = self.world.membership.write().expect("no panic under the lock");
         if self.world.voters().len() > 3 || self.bring() {
             self.take(node);
         }
@@ -59,7 +58,6 @@ impl<'w> Members<'w> {
     /// A node loses its disk and comes back under a new id, at the same site.
     pub fn replace(&mut self, node: u64) {
         let world = self.world;
-        let _alone = world.membership.write().expect("no panic under the lock");
         let slot = world.fleet.slot(node);
         world.history.node(node, "dead", true);
         self.retire(node);

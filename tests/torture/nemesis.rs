@@ -85,6 +85,10 @@ impl Kind {
             Self::MemberReplace => "member-replace",
         }
     }
+
+    fn changes_members(self) -> bool {
+        matches!(self, Self::MemberAdd | Self::MemberRemove | Self::MemberReplace)
+    }
 }
 
 /// Faults of the providers, by name.
@@ -155,6 +159,8 @@ impl<'w> Nemesis<'w> {
     }
 
     fn round(&mut self, kind: Kind, also: Option<&'static str>) {
+        // Before the providers fail: the outage that is waited for here could not end while they do.
+        let members = kind.changes_members().then(|| self.world.membership.write().expect("no panic under the lock"));
         self.faults += 2;
         let (id, provider_id) = (self.faults, self.faults + 1);
         if let Some(word) = also {
@@ -169,6 +175,7 @@ impl<'w> Nemesis<'w> {
         }
         self.tell(id, kind.word(), true);
         self.inflict(kind);
+        drop(members);
         self.world.witness.set(Fault::None);
         let whole = self.recovered();
         if !whole {

@@ -307,7 +307,7 @@ impl Refusal {
             }
             (_, "NOT_GRANTED_CALL") => return Some(format!("the consumer key lacks the access rule `{}`", self.call)),
             (403, _) => {
-                "check that the account may manage this zone (with OAuth2: its IAM policy), and that the consumer key's \
+                "check that the account may manage this zone or load balancer (with OAuth2: its IAM policy), and that the consumer key's \
                  allowedIPs include this node"
             }
             (404, _) => "check that the zone exists in this account",

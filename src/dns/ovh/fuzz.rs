@@ -13,6 +13,8 @@ use crate::{
     fuzz::{Target, joined, split},
 };
 
+pub(crate) use super::iplb::fuzz::TARGETS as BALANCER_TARGETS;
+
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "ovh-answer", run: answer, seeds: answers },
     Target { name: "ovh-refusal", run: refusal, seeds: refusals },

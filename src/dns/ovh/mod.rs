@@ -1,4 +1,5 @@
-//! OVH's DNS zones. Grade C: the API knows no condition, so a stale write is detected, not refused.
+//! OVH's DNS zones, and its load balancers ([`iplb`]). Grade C: the API knows no condition, so a stale write is detected, not
+//! refused.
 //!
 //! Edits are staged in the zone and published by `refresh`. A write goes
 //!
@@ -25,10 +26,15 @@ mod client;
 mod entry;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod iplb;
 mod oauth2;
 mod rights;
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::future::{join, try_join_all};
@@ -38,7 +44,7 @@ use serde::de::DeserializeOwned;
 use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt, http::BaseUrl};
 use crate::{
     core::{
-        record::{Fence, Record, RrSet},
+        record::{DomainName, Fence, Record, RecordValue, RrSet},
         sabotage::Sabotage,
     },
     secret::Secret,
@@ -46,7 +52,7 @@ use crate::{
 use client::{CallError, Client, Credentials, Effect, Keys};
 pub use client::{Endpoint, EndpointError};
 use entry::{Creation, Entry, Soa, Status, Update};
-pub use rights::policy;
+pub use rights::{check as check_records, policy};
 
 /// The least TTL that OVH publishes, in seconds.
 const TTL_FLOOR: u32 = 60;
@@ -109,6 +115,10 @@ pub enum OvhError {
 #[derive(Debug)]
 pub struct Ovh {
     client: Client,
+    /// Who writes to a load balancer holds its lock.
+    balancers: Mutex<BTreeMap<DomainName, Arc<tokio::sync::Mutex<()>>>>,
+    /// How long a load balancer's deployment is followed.
+    deploy_within: Duration,
 }
 
 /// The staged records of one name and type.
@@ -140,7 +150,17 @@ impl Ovh {
             consumer_key: config.consumer_key.clone(),
         });
         let client = Client::new(config.endpoint.clone(), credentials, config.timeout).map_err(OvhError::Client)?;
-        Ok(Self { client })
+        Ok(Self::with_client(client))
+    }
+
+    fn with_client(client: Client) -> Self {
+        Self { client, balancers: Mutex::default(), deploy_within: iplb::DEPLOY_WITHIN }
+    }
+
+    /// The same, but a load balancer's deployment is followed for this long.
+    #[must_use]
+    pub fn with_deployment_within(self, deploy_within: Duration) -> Self {
+        Self { deploy_within, ..self }
     }
 
     /// As [`Self::new`], for a service account (`OAuth2` client credentials).
@@ -157,7 +177,7 @@ impl Ovh {
         let token_url = config.token_url.clone().or_else(known).ok_or(OvhError::TokenUrl)?;
         let oauth2 = oauth2::OAuth2::new(token_url, config.client_id.clone(), config.client_secret.clone());
         let client = Client::new(config.endpoint.clone(), Credentials::OAuth2(oauth2), config.timeout);
-        Ok(Self { client: client.map_err(OvhError::Client)? })
+        Ok(Self::with_client(client.map_err(OvhError::Client)?))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, CallError> {
@@ -295,16 +315,24 @@ impl Provider for Ovh {
     }
 
     fn published(&self, wanted: &RrSet) -> RrSet {
-        RrSet { ttl: wanted.ttl.max(TTL_FLOOR), values: wanted.values.clone() }
+        // A farm's servers have no TTL.
+        let pool = wanted.values.iter().any(|value| matches!(value, RecordValue::Member(_)));
+        RrSet { ttl: if pool { 0 } else { wanted.ttl.max(TTL_FLOOR) }, values: wanted.values.clone() }
     }
 
     /// Reads what is staged; a fence proves that its epoch's values were published (see the module).
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
+        if !record.rtype.is_in_dns() {
+            return self.read_farm(record).await;
+        }
         let names = Names::of(record)?;
         Ok(self.staged(record, names.places(record)).await?.reading)
     }
 
     async fn rights(&self, record: &Record) -> Vec<Finding> {
+        if !record.rtype.is_in_dns() {
+            return self.look_at_farm(record).await;
+        }
         self.look_at_rights(record).await
     }
 
@@ -313,6 +341,9 @@ impl Provider for Ovh {
     }
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
+        if !change.record.rtype.is_in_dns() {
+            return self.write_farm(change).await;
+        }
         change.check()?;
         let record = &change.record;
         let names = Names::of(record)?;
@@ -383,8 +414,7 @@ struct Names {
 
 impl Names {
     fn of(record: &Record) -> Result<Self, ProviderError> {
-        super::only_dns(record)?;
-        let relative = |name: &crate::core::record::DomainName| {
+        let relative = |name: &DomainName| {
             name.relative_to(&record.zone).map(str::to_owned).ok_or_else(|| ProviderError::Permanent {
                 message: format!("{name} does not lie in zone {}", record.zone),
                 hint: "report this as a bug".to_owned(),

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{CallError, Effect, Endpoint, Names, Ovh};
+use super::{CallError, Effect, Endpoint, Names, Ovh, iplb};
 use crate::{
     core::record::{DomainName, Record},
     dns::{
@@ -16,23 +16,23 @@ use crate::{
 
 /// `GET /auth/currentCredential`, of which these alone matter.
 #[derive(Debug, Deserialize)]
-struct Credential {
+pub(super) struct Credential {
     status: String,
     #[serde(default)]
     expiration: Option<String>,
     #[serde(default)]
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
 }
 
 /// An access rule.
 #[derive(Debug, Deserialize)]
-struct Rule {
-    method: String,
-    path: String,
+pub(super) struct Rule {
+    pub(super) method: String,
+    pub(super) path: String,
 }
 
 impl Rule {
-    fn covers(&self, method: &str, path: &str) -> bool {
+    pub(super) fn covers(&self, method: &str, path: &str) -> bool {
         let fits = match self.path.strip_suffix('*') {
             Some(prefix) => path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
             None => self.path == path,
@@ -102,7 +102,7 @@ impl Ovh {
     }
 }
 
-fn known(credential: &Credential) -> Finding {
+pub(super) fn known(credential: &Credential) -> Finding {
     let expires = credential
         .expiration
         .as_deref()
@@ -114,7 +114,7 @@ fn known(credential: &Credential) -> Finding {
     Finding::fail(CREDENTIALS, format!("the consumer key is {}", crate::dns::clip(&credential.status)), hint)
 }
 
-fn unknown_credential(error: CallError) -> Finding {
+pub(super) fn unknown_credential(error: CallError) -> Finding {
     match error {
         // The key is known, or OVH would have said so; what it may do remains to be seen.
         CallError::Refused(refusal) if refusal.code == "NOT_GRANTED_CALL" => Finding::unknown(
@@ -127,7 +127,7 @@ fn unknown_credential(error: CallError) -> Finding {
 }
 
 /// Only said: each call is signed with OVH's own time, which is asked for first.
-fn clock(skew: i64) -> Finding {
+pub(super) fn clock(skew: i64) -> Finding {
     let by = skew.unsigned_abs();
     let figure = match skew {
         0 => "OVH's clock and this node's agree to the second".to_owned(),
@@ -171,13 +171,13 @@ fn may_publish(rules: &[Rule], zone: &DomainName) -> Finding {
     Finding::fail(RIGHTS, format!("the consumer key lacks `POST {refresh}`"), hint)
 }
 
-fn quoted(calls: &[String]) -> String {
+pub(super) fn quoted(calls: &[String]) -> String {
     calls.iter().map(|call| format!("`{call}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The access rules for the zones of the records.
+/// The access rules for the zones of the records, and for the farms among them.
 fn rules(records: &[Record]) -> Vec<(&'static str, String)> {
-    let mut zones: Vec<&DomainName> = records.iter().map(|record| &record.zone).collect();
+    let mut zones: Vec<&DomainName> = in_dns(records).map(|record| &record.zone).collect();
     zones.sort();
     zones.dedup();
     let of_zone = |zone: &DomainName| {
@@ -193,14 +193,44 @@ fn rules(records: &[Record]) -> Vec<(&'static str, String)> {
         ]
         .map(|(method, path)| (method, format!("/domain/zone/{zone}/{path}")))
     };
-    zones.into_iter().flat_map(of_zone).collect()
+    // Farms of one load balancer share some.
+    let mut rules: Vec<_> = zones.into_iter().flat_map(of_zone).collect();
+    for rule in farms(records).flat_map(iplb::calls) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+fn in_dns(records: &[Record]) -> impl Iterator<Item = &Record> {
+    records.iter().filter(|record| record.rtype.is_in_dns())
+}
+
+fn farms(records: &[Record]) -> impl Iterator<Item = &Record> {
+    records.iter().filter(|record| !record.rtype.is_in_dns())
+}
+
+/// Refuses records that nothing can be granted for.
+///
+/// # Errors
+/// What is wrong with the first of them.
+pub fn check(records: &[Record]) -> Result<(), String> {
+    farms(records).try_for_each(iplb::check)
 }
 
 /// What the IAM policy of a service account must allow.
 pub(super) fn iam(records: &[Record]) -> Vec<Grant> {
-    let lines: Vec<_> = rules(records).iter().map(|(method, path)| format!("{method:<6} {path}\n")).collect();
-    let place = "OVH: the IAM policy of the service account, on the zone; the actions that stand for these calls";
-    vec![Grant { place: place.to_owned(), text: lines.concat() }]
+    let zones: Vec<Record> = in_dns(records).cloned().collect();
+    let lines: Vec<_> = rules(&zones).iter().map(|(method, path)| format!("{method:<6} {path}\n")).collect();
+    let mut actions: Vec<_> = farms(records).flat_map(iplb::iam_actions).map(|action| action + "\n").collect();
+    actions.sort();
+    actions.dedup();
+    let on_zone = "OVH: the IAM policy of the service account, on the zone; the actions that stand for these calls";
+    let on_balancer = "OVH: the IAM policy of the service account, on the load balancer; these actions";
+    let grants = [(on_zone, lines.concat()), (on_balancer, actions.concat())];
+    let grants = grants.into_iter().filter(|(_, text)| !text.is_empty());
+    grants.map(|(place, text)| Grant { place: place.to_owned(), text }).collect()
 }
 
 /// The rules, and the page at OVH that has them filled in.

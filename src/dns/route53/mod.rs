@@ -24,7 +24,7 @@ mod refusal;
 mod rights;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -51,6 +51,10 @@ pub use rights::policy;
 const REGION: &str = "us-east-1";
 /// How many record sets are looked at under one name: the most that one page holds.
 const PAGE: i32 = 300;
+/// How many hosted zones are asked for at once, which is as many as are listed, and how often: an account has 500 of them unless
+/// it asked for more.
+const ZONES: i32 = 100;
+const ZONE_PAGES: i32 = 5;
 /// The pauses between two questions whether a change is INSYNC: an account has five requests a second for everything.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// A batch that Route 53 took is in its database; nothing of it goes on at a later time but its way to the nameservers.
@@ -125,21 +129,39 @@ impl Route53 {
         if let Some(id) = self.known_zone(zone) {
             return Ok(id);
         }
-        let call = self.client().await.list_hosted_zones_by_name().dns_name(zone.as_str()).max_items(PAGE);
-        let answer =
-            Box::pin(call.send()).await.map_err(|error| meaning(&error, "ListHostedZonesByName", Effect::None))?;
-        let public = answer.hosted_zones().iter().filter(|found| {
-            entry::is_name(found.name(), zone) && !found.config().is_some_and(HostedZoneConfig::private_zone)
-        });
-        let ids: Vec<_> = public.map(|found| entry::bare_id(found.id())).collect();
-        let [id] = &ids[..] else {
+        let ids = self.public_zones(zone).await?;
+        let (Some(id), 1) = (ids.first(), ids.len()) else {
             return Err(ProviderError::Permanent {
                 message: format!("Route 53 has {} public hosted zones named {zone}", ids.len()),
                 hint: format!("name the right one: hosted_zones = {{ \"{zone}\" = \"Z…\" }}"),
             });
         };
-        self.hosted_zones.lock().expect("nobody panics with the lock").insert(zone.clone(), (*id).to_owned());
-        Ok((*id).to_owned())
+        self.hosted_zones.lock().expect("nobody panics with the lock").insert(zone.clone(), id.clone());
+        Ok(id.clone())
+    }
+
+    /// The ids of all public hosted zones of this name. Route 53 lists zones by name from this one on, [`ZONES`] at a time, with
+    /// private ones of the same name between them.
+    async fn public_zones(&self, zone: &DomainName) -> Result<BTreeSet<String>, ProviderError> {
+        let (mut ids, mut next) = (BTreeSet::new(), None);
+        for _ in 0..ZONE_PAGES {
+            let call = self.client().await.list_hosted_zones_by_name().dns_name(zone.as_str()).max_items(ZONES);
+            let answer = Box::pin(call.set_hosted_zone_id(next).send())
+                .await
+                .map_err(|error| meaning(&error, "ListHostedZonesByName", Effect::None))?;
+            let of_name = answer.hosted_zones().iter().filter(|found| entry::is_name(found.name(), zone));
+            let public = of_name.filter(|found| !found.config().is_some_and(HostedZoneConfig::private_zone));
+            ids.extend(public.map(|found| entry::bare_id(found.id()).to_owned()));
+            next = answer.next_hosted_zone_id().map(str::to_owned);
+            let goes_on = answer.next_dns_name().is_some_and(|name| entry::is_name(name, zone)) && next.is_some();
+            if !(answer.is_truncated() && goes_on) {
+                return Ok(ids);
+            }
+        }
+        Err(ProviderError::Permanent {
+            message: format!("Route 53 has more than {} hosted zones named {zone}", ZONE_PAGES * ZONES),
+            hint: format!("name the right one: hosted_zones = {{ \"{zone}\" = \"Z…\" }}"),
+        })
     }
 
     /// Every record set of one name and type.

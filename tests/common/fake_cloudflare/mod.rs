@@ -155,6 +155,11 @@ impl FakeCloudflare {
         content.clone_into(&mut record.content);
     }
 
+    /// Deletes what stands at one name and type.
+    pub fn remove(&self, name: &str, rtype: &str) {
+        self.state().records.retain(|record| record.name != name || record.rtype != rtype);
+    }
+
     /// Deletes a record and makes it again, as other tools do.
     pub fn remake(&self, id: &str) {
         let mut state = self.state();

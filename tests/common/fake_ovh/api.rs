@@ -25,7 +25,7 @@ use super::{
 const SKEW_LIMIT: i64 = 30;
 
 /// An answer in the making: status, JSON.
-type Answer = (u16, Value);
+pub(super) type Answer = (u16, Value);
 
 pub async fn serve(listener: TcpListener, state: Shared) {
     while let Ok((stream, peer)) = listener.accept().await {
@@ -78,7 +78,7 @@ async fn handle(request: Request<Incoming>, caller: IpAddr, state: Shared) -> Re
         Ok(respond(status, "text/html", "<html><h1>Request timeout</h1></html>".into(), None))
     };
     match fault {
-        None => {
+        None | Some(Fault::Pass) => {
             let (status, value) = carry_out();
             Ok(respond(status, "application/json", value.to_string(), None))
         }
@@ -97,6 +97,15 @@ async fn handle(request: Request<Incoming>, caller: IpAddr, state: Shared) -> Re
             let mut locked = state.lock().expect("no panic under the lock");
             let record = locked.zones.values_mut().find_map(|zone| zone.staged.get_mut(&id)).expect("the record");
             target.clone_into(&mut record.target);
+            drop(locked);
+            let (status, value) = carry_out();
+            Ok(respond(status, "application/json", value.to_string(), None))
+        }
+        Some(Fault::Switch { server, active }) => {
+            let mut locked = state.lock().expect("no panic under the lock");
+            let mut farms = locked.balancers.values_mut().flat_map(|balancer| balancer.staged.values_mut());
+            let server = farms.find_map(|farm| farm.servers.get_mut(&server)).expect("the server");
+            server.active = active;
             drop(locked);
             let (status, value) = carry_out();
             Ok(respond(status, "application/json", value.to_string(), None))
@@ -122,7 +131,7 @@ fn respond(status: u16, kind: &str, body: String, retry_after: Option<u32>) -> R
     response.body(Full::from(body)).expect("a response")
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
     let class = match status {
         404 => "Client::NotFound",
         409 => "Client::Conflict",
@@ -137,13 +146,13 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
     (status, body)
 }
 
-struct Call<'a> {
-    method: &'a Method,
+pub(super) struct Call<'a> {
+    pub(super) method: &'a Method,
     url: String,
     url_without_port: String,
     path: &'a str,
-    query: &'a str,
-    body: &'a [u8],
+    pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
     authorization: &'a str,
     application: &'a str,
     consumer: &'a str,
@@ -178,6 +187,10 @@ fn answer(call: &Call<'_>, state: &mut State) -> Answer {
                 publish(state, zone);
             }
             answer
+        }
+        ["ipLoadbalancing"] => (200, state.balancers.keys().cloned().collect()),
+        ["ipLoadbalancing", name, rest @ ..] if state.balancers.contains_key(*name) => {
+            state.balancers.get_mut(*name).expect("it was found").answer(call, name, rest)
         }
         _ => error(404, "", "The requested object does not exist"),
     }

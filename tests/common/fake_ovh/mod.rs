@@ -1,4 +1,5 @@
-//! A fake of OVH's DNS API, and of the nameservers behind it, in the process of the test.
+//! A fake of OVH's API for DNS zones and load balancers ([`balancer`]), and of the nameservers behind it, in the process of
+//! the test.
 //!
 //! It keeps what makes OVH hard: edits are staged until `refresh` publishes everyone's, a TTL below 60 becomes 60 in silence, the
 //! filters of `GET record` are patterns, and nothing is conditional. Faults are injected per call. Its DNS side answers
@@ -8,6 +9,7 @@
 #![allow(dead_code)]
 
 mod api;
+pub mod balancer;
 mod nameserver;
 
 use std::{
@@ -18,6 +20,8 @@ use std::{
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
+
+use balancer::{Balancer, FakeFarm, FakeServer, Farms};
 
 pub const APPLICATION_KEY: &str = "fake-application-key";
 pub const APPLICATION_SECRET: &str = "fake-application-secret";
@@ -44,6 +48,10 @@ pub enum Fault {
     Flood,
     /// Somebody else changes a staged record just before the call, which goes well.
     Meddle { id: u64, target: &'static str },
+    /// The call goes well: to count those before the one that does not.
+    Pass,
+    /// Somebody else switches a staged server of a farm just before the call, which goes well.
+    Switch { server: u64, active: bool },
 }
 
 /// A record: staged or published.
@@ -67,6 +75,7 @@ struct Zone {
 
 struct State {
     zones: BTreeMap<String, Zone>,
+    balancers: BTreeMap<String, Balancer>,
     /// What our clock is ahead of the machine's, in seconds.
     skew: i64,
     /// The one token that is good.
@@ -117,6 +126,7 @@ impl FakeOvh {
         let zones = BTreeMap::from([(zone.to_owned(), Zone { serial: 2_026_010_101, ..Zone::default() })]);
         let state: Shared = Arc::new(Mutex::new(State {
             zones,
+            balancers: BTreeMap::new(),
             skew: 0,
             token: None,
             grants,
@@ -204,6 +214,34 @@ impl FakeOvh {
     /// When each of those publications was made, and who asked for it.
     pub fn publishers(&self) -> Vec<(Instant, IpAddr)> {
         self.state().published_at.clone()
+    }
+
+    /// A farm of a load balancer as it always was: name, and the servers' numbers, names and whether they are active.
+    pub fn seed_farm(&self, balancer: &str, farm: (&str, u64), name: &str, servers: &[(u64, &str, bool)]) {
+        let mut state = self.state();
+        let balancer = state.balancers.entry(balancer.to_owned()).or_default();
+        let server = |(id, name, active): &(u64, &str, bool)| {
+            let weight = (farm.0 != "udp").then_some(1);
+            let address = format!("192.0.2.{}", id % 250);
+            (*id, FakeServer { display_name: Some((*name).to_owned()), address, active: *active, weight })
+        };
+        let servers = servers.iter().map(server).collect();
+        let made = FakeFarm { display_name: Some(name.to_owned()), zone: "gra".to_owned(), servers };
+        balancer.staged.insert((farm.0.to_owned(), farm.1), made);
+        balancer.settle();
+    }
+
+    /// Looks at a load balancer, or changes it behind everybody's back.
+    pub fn balancer<T>(&self, name: &str, act: impl FnOnce(&mut Balancer) -> T) -> T {
+        let mut state = self.state();
+        let balancer = state.balancers.get_mut(name).expect("the load balancer");
+        balancer.advance();
+        act(balancer)
+    }
+
+    /// What is deployed at a load balancer.
+    pub fn deployed(&self, name: &str) -> Farms {
+        self.balancer(name, |balancer| balancer.deployed.clone())
     }
 
     /// No call goes wrong any more.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    core::record::{DomainName, Fence, Member, RecordValue},
+    core::record::{DomainName, Fence, Member, Record, RecordValue, RrSet},
     dns::{Change, FenceReading, ProviderError, clip},
 };
 
@@ -156,15 +156,25 @@ impl Balancer {
 
     /// The change to what is wanted.
     pub(super) fn patch(&self, pools: &Pools, change: &Change) -> Result<Patch, ProviderError> {
+        let (default_pools, fallback_pool) = self.select(pools, &change.record, &change.rrset)?;
+        Ok(Patch { default_pools, fallback_pool, description: fenced(self.description(), &change.fence) })
+    }
+
+    /// The ids of the default pools, in their order, and of the fallback that these values name; or why it cannot have them.
+    pub(super) fn select(
+        &self,
+        pools: &Pools,
+        record: &Record,
+        rrset: &RrSet,
+    ) -> Result<(Vec<String>, String), ProviderError> {
         let refuse = |message: String, hint: &str| Err(ProviderError::Permanent { message, hint: hint.to_owned() });
-        let record = &change.record;
-        let texts: Vec<String> = change.rrset.values.iter().map(ToString::to_string).collect();
+        let texts: Vec<String> = rrset.values.iter().map(ToString::to_string).collect();
         let (fallbacks, named): (Vec<&str>, Vec<&str>) =
             texts.iter().map(String::as_str).partition(|text| text.starts_with(FALLBACK));
         let wanted = named.into_iter().map(|name| pools.find(name)).collect::<Result<Vec<_>, _>>()?;
         let fallback = match fallbacks[..] {
             [] => None,
-            [one] => Some(pools.find(one.trim_start_matches(FALLBACK))?),
+            [one] => Some(pools.find(&one[FALLBACK.len()..])?),
             _ => return refuse(format!("{record} can have one fallback pool"), "name one `fallback:` in each region"),
         };
         if wanted.is_empty() {
@@ -177,7 +187,7 @@ impl Balancer {
         }
         if wanted.iter().all(|pool| pool.enabled == Some(false)) {
             let hint = "enable one of them: Cloudflare answers nothing at all where every pool is disabled";
-            return refuse(format!("the pools that {record} shall switch to are disabled: {}", change.rrset), hint);
+            return refuse(format!("the pools that {record} shall switch to are disabled: {rrset}"), hint);
         }
         let is_wanted = |id: &str| wanted.iter().any(|pool| pool.id == id);
         let mut default_pools: Vec<String> = self.default_pools().iter().filter(|id| is_wanted(id)).cloned().collect();
@@ -186,7 +196,7 @@ impl Balancer {
         // Cloudflare's own default is the last one.
         let own = self.fallback_pool.as_ref().filter(|id| is_wanted(id)).or(default_pools.last());
         let fallback_pool = fallback.map(|pool| &pool.id).or(own).cloned().unwrap_or_default();
-        Ok(Patch { default_pools, fallback_pool, description: fenced(self.description(), &change.fence) })
+        Ok((default_pools, fallback_pool))
     }
 
     /// Whether it is what the PATCH asked for.
@@ -227,13 +237,16 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Where fences stand in a description, and what is between their brackets. One that nothing closes goes to the end.
+/// Where fences stand in a description, and what is between their brackets. One that nothing closes goes to the end, with its
+/// bracket: who cut it off may have cut the epoch, too, so that it must not read as a fence.
 fn marks(description: &str) -> Vec<(Range<usize>, &str)> {
     let begins = description.match_indices(OPEN);
     let mark = |(begin, open): (usize, &str)| {
-        let text = &description[begin + open.len()..];
-        let (text, end) = text.split_once(CLOSE).map_or((text, 0), |(inner, _)| (inner, CLOSE.len_utf8()));
-        (begin..begin + open.len() + text.len() + end, text)
+        let inner = begin + open.len();
+        match description[inner..].find(CLOSE) {
+            Some(length) => (begin..inner + length + CLOSE.len_utf8(), &description[inner..inner + length]),
+            None => (begin..description.len(), &description[begin..]),
+        }
     };
     begins.map(mark).collect()
 }
@@ -280,6 +293,7 @@ mod tests {
         // Cut off, twice, and of a later release.
         for bad in [
             "[quorate v=1 cluster=prod epoch=6",
+            "[quorate v=1 cluster=prod epoch=6 and more",
             "[quorate v=1 cluster=prod epoch=6][quorate v=1 cluster=prod epoch=6]",
             "[quorate v=2 whatever]",
             "[quorate ]",

@@ -37,7 +37,10 @@ use reqwest::Method;
 
 use super::{CloudflareConfig, LONGEST_REQUEST, client::CallError, client::Client, zones::Zones};
 use crate::{
-    core::record::{DomainName, Member, Record, RecordType, RecordValue, RrSet},
+    core::{
+        names::RegionName,
+        record::{DomainName, Member, Record, RecordType, RecordValue, RrSet},
+    },
     dns::{Change, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt, clip, http::Effect},
 };
 use balancer::{Balancer, Pool, Pools};
@@ -202,6 +205,10 @@ impl Provider for CloudflarePools {
 
     async fn rights(&self, record: &Record) -> Vec<Finding> {
         self.look_at_rights(record).await
+    }
+
+    async fn values(&self, record: &Record, regions: &[(RegionName, RrSet)]) -> Vec<Finding> {
+        self.look_at_values(record, regions).await
     }
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {

@@ -8,10 +8,13 @@ use super::{
     CallError, CloudflarePools, Effect, Found,
 };
 use crate::{
-    core::record::{DomainName, Record},
+    core::{
+        names::RegionName,
+        record::{DomainName, Record, RrSet},
+    },
     dns::{
         Finding, Grant, ProviderError, clip,
-        inspect::subject::{RIGHTS, ZONE},
+        inspect::subject::{RIGHTS, VALUES, ZONE},
     },
 };
 
@@ -44,6 +47,26 @@ impl CloudflarePools {
         });
         findings.push(self.may_edit(record, &found.zone).await);
         findings.extend(steering(&found));
+        findings
+    }
+
+    /// The findings of [`Provider::values`](crate::dns::Provider::values).
+    pub(super) async fn look_at_values(&self, record: &Record, regions: &[(RegionName, RrSet)]) -> Vec<Finding> {
+        // What cannot be read is said by the rights.
+        let Ok(Found { balancer: Some(balancer), pools, .. }) = self.find(record).await else { return vec![] };
+        let (mut there, mut findings) = (vec![], vec![]);
+        for (region, rrset) in regions {
+            match balancer.select(&pools, record, rrset) {
+                Ok(_) => there.push(region.as_str()),
+                Err(error) => {
+                    let finding = Finding::of_error(VALUES, &error);
+                    findings.push(Finding { figure: format!("of region {region}: {}", finding.figure), ..finding });
+                }
+            }
+        }
+        if !there.is_empty() {
+            findings.push(Finding::pass(VALUES, format!("each pool of {} is known", there.join(", "))));
+        }
         findings
     }
 

@@ -1,9 +1,14 @@
-//! `cloudflare` against the fake of Cloudflare's API, after the fake was held against Cloudflare's own client.
+//! `cloudflare` against the fake of Cloudflare's API, after the fake was held against Cloudflare's own client; and what only
+//! Cloudflare has: ids, the proxy, comments, tags, TTLs of its own.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use quorate::{
-    core::{record::RecordType, safety::RuleOutcome},
+    core::{
+        record::{Record, RecordType},
+        safety::RuleOutcome,
+    },
     dns::{
         Finding, Grade, Provider, ProviderError,
         cloudflare::{Cloudflare, CloudflareConfig},
@@ -14,13 +19,105 @@ use quorate::{
 use serde_json::json;
 
 use crate::{
-    contract::{self, EU, Http, Subject, US, ZONE, change, epoch_of, record, rrset, switch, www},
-    fake_cloudflare::{FakeCloudflare, Scope, TOKEN, ZONE_ID, refusal},
+    changes::{ADDRESSES, EU, FENCE, US, ZONE, change, epoch_of, nothing, record, rrset, switch, unquoted, www},
+    contract::{Handle, Of, Subject, Trouble, Truth},
+    fake_cloudflare::{FakeCloudflare, Scope, TOKEN, ZONE_ID},
+    fault_proxy::FaultProxy,
+    over_http::{OverHttp, refusal},
     python,
 };
 
 const WWW: &str = "www.example.test";
-const FENCE: &str = "_quorate.www.example.test";
+
+struct AtCloudflare {
+    fake: FakeCloudflare,
+    http: OverHttp,
+}
+
+pub async fn subject() -> Option<Box<dyn Subject>> {
+    let fake = FakeCloudflare::start(ZONE).await;
+    fake.seed(WWW, "A", EU, 60, &json!({}));
+    let refused = |status, code, message: &str| {
+        let errors = json!([{ "code": code, "message": message }]);
+        let body = json!({ "success": false, "errors": errors, "messages": [], "result": null });
+        refusal(status, "application/json", &body.to_string())
+    };
+    let http = OverHttp {
+        proxy: FaultProxy::start(fake.http.address).await,
+        read: ("GET", "/dns_records"),
+        write: ("POST", "/dns_records/batch"),
+        too_many: refused(429, 971, "Please wait and consider throttling your request speed"),
+        expired: refused(401, 1_000, "Invalid API Token"),
+        forbidden: refused(403, 10_000, "Authentication error"),
+    };
+    Some(Box::new(AtCloudflare { fake, http }))
+}
+
+impl AtCloudflare {
+    fn with(&self, timeout: Duration) -> Handle {
+        let base_url = format!("http://{}/client/v4", self.http.proxy.address).parse().unwrap();
+        Arc::new(Cloudflare::new(&CloudflareConfig { base_url, timeout, ..config(&self.fake) }).unwrap())
+    }
+}
+
+#[async_trait]
+impl Subject for AtCloudflare {
+    fn name(&self) -> &'static str {
+        "cloudflare"
+    }
+
+    fn provider(&self) -> Handle {
+        self.with(Duration::from_secs(30))
+    }
+
+    fn record(&self) -> Record {
+        www()
+    }
+
+    fn values(&self) -> [&'static str; 3] {
+        ADDRESSES
+    }
+
+    fn absent(&self) -> Result<Record, &'static str> {
+        Ok(nothing())
+    }
+
+    async fn truth(&self) -> Truth {
+        Truth { values: self.fake.contents(WWW, "A"), fence: unquoted(&self.fake.contents(FENCE, "TXT")) }
+    }
+
+    async fn put_fence(&self, text: Option<&str>) {
+        self.fake.remove(FENCE, "TXT");
+        if let Some(text) = text {
+            self.fake.seed(FENCE, "TXT", &format!("\"{text}\""), 60, &json!({}));
+        }
+    }
+
+    async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
+        self.http.fail_next(of, trouble);
+        Ok(if matches!(trouble, Trouble::Hang { .. }) { self.with(Duration::from_secs(3)) } else { self.provider() })
+    }
+
+    async fn disarm(&self) -> usize {
+        self.http.proxy.disarm()
+    }
+
+    async fn sent(&self) -> usize {
+        self.http.sent()
+    }
+
+    async fn caught(&self) {
+        self.http.proxy.caught().await;
+    }
+
+    async fn release(&self) {
+        self.http.proxy.release();
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![TOKEN.to_owned()]
+    }
+}
 
 fn config(fake: &FakeCloudflare) -> CloudflareConfig {
     CloudflareConfig {
@@ -50,45 +147,8 @@ async fn the_fake_passes_cloudflares_own_client() {
     check.arg(script).args([&fake.url(), ZONE, TOKEN]);
     let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    println!("{text}");
     assert!(output.status.success() && text.contains("every check passed"), "{text}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_contract() {
-    let fake = FakeCloudflare::start(ZONE).await;
-    fake.seed(WWW, "A", EU, 60, &json!({}));
-    let cloudflare = Cloudflare::new(&config(&fake)).unwrap();
-    let impatient =
-        Cloudflare::new(&CloudflareConfig { timeout: Duration::from_millis(400), ..config(&fake) }).unwrap();
-    impatient.read(&www()).await.unwrap();
-    let texts = || fake.contents(FENCE, "TXT").iter().map(|text| text.trim_matches('"').to_owned()).collect();
-    let set_fence = |text: &str| {
-        let id = fake.records().into_iter().find(|record| record.rtype == "TXT").unwrap().id;
-        fake.edit(&id, &format!("\"{text}\""));
-    };
-    let mut too_many = refusal(429, 971, "Please wait and consider throttling your request speed");
-    too_many.headers.push(("retry-after", "7".to_owned()));
-    let http = Http {
-        fake: &fake.http,
-        read: ("GET", "/dns_records"),
-        write: ("POST", "/dns_records/batch"),
-        too_many,
-        expired: refusal(401, 1_000, "Invalid API Token"),
-        forbidden: refusal(403, 10_000, "Authentication error"),
-    };
-    let subject = Subject {
-        name: "cloudflare",
-        provider: &cloudflare,
-        impatient: &impatient,
-        fail_next: &|side, wrong| http.fail_next(side, wrong),
-        writes: &|| http.writes(),
-        world: &|| (fake.contents(WWW, "A"), texts()),
-        set_fence: &set_fence,
-        says_how_long: true,
-        secrets: &[TOKEN],
-    };
-    contract::run(&subject).await;
+    text.lines().filter(|line| line.starts_with("cloudflare")).for_each(|line| println!("TABLE: {line}"));
 }
 
 /// The id of the fence is the condition: whoever read the older one comes too late, even if nothing else tells.
@@ -201,7 +261,7 @@ async fn aliases_new_records_and_other_zones() {
     assert_eq!(fake.contents("fresh.example.test", "AAAA"), ["2001:db8::20", "2001:db8::21"]);
     // A name that an alias stands at takes no address.
     let blocked = record("cdn.example.test", RecordType::A);
-    let error = cloudflare.write(&change(&blocked, cloudflare.read(&fresh_reading()).await.unwrap(), &[EU], 1)).await;
+    let error = cloudflare.write(&change(&blocked, cloudflare.read(&nothing()).await.unwrap(), &[EU], 1)).await;
     assert!(matches!(error, Err(ProviderError::Stale(_) | ProviderError::Permanent { .. })), "{error:?}");
 
     let other = quorate::core::record::Record {
@@ -211,11 +271,6 @@ async fn aliases_new_records_and_other_zones() {
     };
     let error = cloudflare.read(&other).await.unwrap_err().to_string();
     assert!(error.contains("no zone example.invalid") && error.contains("zone_ids"), "{error}");
-}
-
-/// A record that is not there.
-fn fresh_reading() -> quorate::core::record::Record {
-    record("nothing.example.test", RecordType::A)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,37 +1,44 @@
-//! `webhook` against the endpoint that `deploy` shows, which shares no code with it.
+//! `webhook` at the endpoint that `deploy` shows, which shares no code with it.
 
 use std::{
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
+use async_trait::async_trait;
 use quorate::{
-    core::record::RecordType,
+    core::record::{Record, RecordType},
     dns::{
         Grade, Provider, ProviderError,
         webhook::{Webhook, WebhookConfig},
     },
     secret::Secret,
 };
-use tempfile::TempDir;
 
 use crate::{
-    contract::{self, EU, Http, Subject, US, record, switch, www},
+    book::Book,
+    changes::{ADDRESSES, EU, US, nothing, record, switch, www},
+    contract::{Handle, Of, Subject, Trouble, Truth},
     dns_server::available,
-    fake_http::{FakeHttp, Reply, forward},
+    fake_http::{FakeHttp, forward},
+    fault_proxy::FaultProxy,
+    over_http::{OverHttp, refusal},
 };
 
 const SECRET: &str = "fake-webhook-secret-0815";
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/webhook-example.py");
+/// A reading and a write are the same call, told apart by the body: what is armed meets the next of either.
+const CALL: (&str, &str) = ("POST", "/quorate");
 
 /// The example, running; killed on drop.
 struct Endpoint {
     child: Child,
     address: SocketAddr,
-    dir: TempDir,
+    book: Book,
 }
 
 impl Drop for Endpoint {
@@ -47,9 +54,9 @@ impl Endpoint {
         if !available("python3", "python3") {
             return None;
         }
-        let dir = tempfile::tempdir().unwrap();
+        let book = Book::seeded(&www(), EU);
         let mut child = Command::new("python3")
-            .args([Path::new(EXAMPLE), Path::new("0"), &dir.path().join("records.json")])
+            .args([Path::new(EXAMPLE), Path::new("0"), &book.path()])
             .env("QUORATE_SECRET", SECRET)
             .stdout(Stdio::piped())
             .spawn()
@@ -57,89 +64,110 @@ impl Endpoint {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = (Ipv4Addr::LOCALHOST, line.trim().parse().unwrap()).into();
-        seed(dir.path());
-        Some(Self { child, address, dir })
-    }
-
-    /// The endpoint, behind a proxy that can lose answers.
-    async fn behind_a_proxy(&self) -> FakeHttp {
-        let address = self.address;
-        FakeHttp::start(move |call| forward(address, call)).await
+        Some(Self { child, address, book })
     }
 }
 
-/// `www` in the EU, without a fence.
-pub fn seed(dir: &Path) {
-    let text = format!(r#"{{"www.example.test A": {{"values": ["{EU}"], "ttl": 60, "fence": null}}}}"#);
-    std::fs::write(dir.join("records.json"), text).unwrap();
+struct AtEndpoint {
+    endpoint: Endpoint,
+    http: OverHttp,
 }
 
-/// What the example's file holds for `www`: values and fence.
-pub fn world(dir: &Path) -> (Vec<String>, Vec<String>) {
-    let text = std::fs::read_to_string(dir.join("records.json")).unwrap();
-    let records: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let www = &records["www.example.test A"];
-    let mut values: Vec<_> = www["values"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
-    values.sort();
-    (values, www["fence"].as_str().map(str::to_owned).into_iter().collect())
+pub async fn subject() -> Option<Box<dyn Subject>> {
+    let endpoint = Endpoint::start()?;
+    let refused = |status, text: &str| refusal(status, "text/plain", text);
+    let http = OverHttp {
+        proxy: FaultProxy::start(endpoint.address).await,
+        read: CALL,
+        write: CALL,
+        too_many: refused(429, "slowly"),
+        expired: refused(401, "the signature is old"),
+        forbidden: refused(403, "no"),
+    };
+    Some(Box::new(AtEndpoint { endpoint, http }))
 }
 
-/// Writes another fence into it.
-pub fn set_fence(dir: &Path, text: &str) {
-    let path = dir.join("records.json");
-    let mut records: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    records["www.example.test A"]["fence"] = text.into();
-    std::fs::write(&path, records.to_string()).unwrap();
-}
-
-fn config(http: &FakeHttp) -> WebhookConfig {
+fn config(address: SocketAddr) -> WebhookConfig {
     WebhookConfig {
-        url: format!("http://{}/quorate", http.address).parse().unwrap(),
+        url: format!("http://{address}/quorate").parse().unwrap(),
         secret: Secret::new(SECRET),
         grade: Grade::B,
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(30),
     }
 }
 
-fn text(status: u16, body: &str) -> Reply {
-    Reply { status, headers: vec![], body: body.to_owned() }
+impl AtEndpoint {
+    fn with(&self, timeout: Duration) -> Handle {
+        Arc::new(Webhook::new(&WebhookConfig { timeout, ..config(self.http.proxy.address) }).unwrap())
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_contract() {
-    let Some(endpoint) = Endpoint::start() else { return };
-    let fake = endpoint.behind_a_proxy().await;
-    let webhook = Webhook::new(&config(&fake)).unwrap();
-    let impatient = Webhook::new(&WebhookConfig { timeout: Duration::from_millis(400), ..config(&fake) }).unwrap();
-    let mut too_many = text(429, "slowly");
-    too_many.headers.push(("retry-after", "7".to_owned()));
-    let http = Http {
-        fake: &fake,
-        read: ("POST", "/quorate"),
-        write: ("POST", "/quorate"),
-        too_many,
-        expired: text(401, "the signature is old"),
-        forbidden: text(403, "no"),
-    };
-    let subject = Subject {
-        name: "webhook",
-        provider: &webhook,
-        impatient: &impatient,
-        fail_next: &|side, wrong| http.fail_next(side, wrong),
-        writes: &|| http.writes(),
-        world: &|| world(endpoint.dir.path()),
-        set_fence: &|text| set_fence(endpoint.dir.path(), text),
-        says_how_long: true,
-        secrets: &[SECRET],
-    };
-    contract::run(&subject).await;
+#[async_trait]
+impl Subject for AtEndpoint {
+    fn name(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn provider(&self) -> Handle {
+        self.with(Duration::from_secs(30))
+    }
+
+    fn record(&self) -> Record {
+        www()
+    }
+
+    fn values(&self) -> [&'static str; 3] {
+        ADDRESSES
+    }
+
+    fn absent(&self) -> Result<Record, &'static str> {
+        Ok(nothing())
+    }
+
+    fn misfit(&self) -> Result<Record, &'static str> {
+        Err("whoever runs the endpoint or program says what it can switch")
+    }
+
+    async fn truth(&self) -> Truth {
+        self.endpoint.book.truth(&www())
+    }
+
+    async fn put_fence(&self, text: Option<&str>) {
+        self.endpoint.book.put_fence(&www(), text);
+    }
+
+    async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
+        self.http.fail_next(of, trouble);
+        Ok(if matches!(trouble, Trouble::Hang { .. }) { self.with(Duration::from_secs(3)) } else { self.provider() })
+    }
+
+    async fn disarm(&self) -> usize {
+        self.http.proxy.disarm()
+    }
+
+    async fn sent(&self) -> usize {
+        self.http.sent()
+    }
+
+    async fn caught(&self) {
+        self.http.proxy.caught().await;
+    }
+
+    async fn release(&self) {
+        self.http.proxy.release();
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![SECRET.to_owned()]
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_call_that_was_not_signed_with_the_secret_changes_nothing() {
     let Some(endpoint) = Endpoint::start() else { return };
-    let fake = endpoint.behind_a_proxy().await;
-    let wrong = Webhook::new(&WebhookConfig { secret: Secret::new("another-secret-of-16"), ..config(&fake) }).unwrap();
+    let wrong =
+        Webhook::new(&WebhookConfig { secret: Secret::new("another-secret-of-16"), ..config(endpoint.address) })
+            .unwrap();
     let error = wrong.read(&www()).await.unwrap_err();
     assert!(matches!(&error, ProviderError::Permanent { hint, .. } if hint.contains("same secret")), "{error:?}");
     assert!(!format!("{error:?}{wrong:?}").contains("another-secret"));
@@ -154,7 +182,7 @@ async fn a_call_that_was_not_signed_with_the_secret_changes_nothing() {
         forward(address, &call)
     })
     .await;
-    let webhook = Webhook::new(&config(&tampering)).unwrap();
+    let webhook = Webhook::new(&config(tampering.address)).unwrap();
     let error = switch(&webhook, &www(), &[US], 1).await.unwrap_err();
     assert!(matches!(error, ProviderError::Permanent { .. }), "{error:?}");
     let old = FakeHttp::start(move |call| {
@@ -164,22 +192,21 @@ async fn a_call_that_was_not_signed_with_the_secret_changes_nothing() {
         forward(address, &call)
     })
     .await;
-    assert!(Webhook::new(&config(&old)).unwrap().read(&www()).await.is_err());
-    assert_eq!(world(endpoint.dir.path()), (vec![EU.to_owned()], vec![]));
+    assert!(Webhook::new(&config(old.address)).unwrap().read(&www()).await.is_err());
+    assert_eq!(endpoint.book.truth(&www()), Truth { values: vec![EU.to_owned()], fence: vec![] });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn grades_are_asserted_and_never_a() {
     let Some(endpoint) = Endpoint::start() else { return };
-    let fake = endpoint.behind_a_proxy().await;
     for (grade, good) in [(Grade::A, false), (Grade::B, true), (Grade::C, true)] {
-        let made = Webhook::new(&WebhookConfig { grade, ..config(&fake) });
+        let made = Webhook::new(&WebhookConfig { grade, ..config(endpoint.address) });
         assert_eq!(made.map(|webhook| webhook.grade()).ok(), good.then_some(grade));
     }
-    let short = Webhook::new(&WebhookConfig { secret: Secret::new("short"), ..config(&fake) }).unwrap_err();
+    let short = Webhook::new(&WebhookConfig { secret: Secret::new("short"), ..config(endpoint.address) }).unwrap_err();
     assert!(short.contains("5 bytes") && !short.contains("short"), "{short}");
     // A record that is not there is made.
-    let webhook = Webhook::new(&config(&fake)).unwrap();
+    let webhook = Webhook::new(&config(endpoint.address)).unwrap();
     let fresh = record("fresh.example.test", RecordType::Aaaa);
     let receipt = switch(&webhook, &fresh, &["2001:db8::20"], 7).await.unwrap();
     assert!(receipt.0.starts_with("epoch 7 of prod is in "), "{receipt:?}");
