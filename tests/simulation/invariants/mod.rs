@@ -1,13 +1,11 @@
 //! The invariants, one file each. Every one of them sees every entry that is applied, every write that reaches a provider,
-//! every answer to a client, and every tick; it says what is broken, and nothing of why.
+//! and every tick; it says what is broken, and nothing of why.
 
 mod blindness;
 mod cooldown;
 mod durable;
 mod epochs;
-mod heard;
 mod quorum;
-mod reads;
 mod record;
 mod settled;
 mod states;
@@ -26,7 +24,6 @@ use quorate::{
 };
 
 use crate::{
-    cluster::Done,
     truth::Truth,
     world::{Arrived, World},
 };
@@ -60,10 +57,6 @@ pub trait Invariant {
     fn written(&mut self, _: &View<'_>, _: &Arrived) -> Verdict {
         Ok(())
     }
-    /// Somebody who asked a node was answered.
-    fn answered(&mut self, _: &View<'_>, _: &Done) -> Verdict {
-        Ok(())
-    }
     /// Time went on.
     fn ticked(&mut self, _: &View<'_>) -> Verdict {
         Ok(())
@@ -79,12 +72,11 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<epochs::Epochs>::default(),
         Box::<writes::Writes>::default(),
-        Box::<quorum::Quorum>::default(),
-        Box::<blindness::Blindness>::default(),
+        Box::new(quorum::Quorum),
+        Box::new(blindness::Blindness),
         Box::new(record::Values),
         Box::<superseded::Superseded>::default(),
         Box::<durable::Durable>::default(),
-        Box::new(reads::Reads),
         Box::<states::States>::default(),
         Box::new(settled::Settled),
         Box::<cooldown::Cooldown>::default(),
