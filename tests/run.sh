@@ -56,6 +56,8 @@ names_of() {
     ' Cargo.toml
 }
 
+# They spend their time in code, and are built with some optimisation.
+optimised=(simulation model controls)
 mapfile -t all_parts < <(printf 'unit\ndoc\n'; names_of test)
 mapfile -t all_benches < <(names_of bench; names_of example)
 
@@ -273,9 +275,8 @@ run_part() {
     case $part in
         unit) select=(--lib --bins) ;;
         doc) select=(--doc) ;;
-        # Two hundred seeds, built with some optimisation.
-        simulation) select=(--profile simulation --test simulation) ;;
-        *) select=(--test "$part") ;;
+        *) select=(--test "$part")
+            ! contains "$part" "${optimised[@]}" || select+=(--profile simulation) ;;
     esac
     echo "== $part"
     logged "$log" cargo test --features testing "${select[@]}" -- --show-output || status=$?
@@ -299,16 +300,27 @@ run_part() {
     row "$part" "$passed" "$failed" "$skipped" $((SECONDS - start))
 }
 
+# Builds tests without running them.
 build() {
-    local start=$SECONDS
-    echo "== build"
-    if logged "$logs/build.log" cargo test --features testing --no-run; then
+    local start=$SECONDS what=$1
+    shift
+    echo "== build, $what"
+    if logged "$logs/build.log" cargo test --features testing --no-run "$@"; then
         echo "   $((SECONDS - start)) s"
     else
         [[ $verbose == yes ]] || show_failure "$logs/build.log"
         row build 0 1 0 $((SECONDS - start))
         return 1
     fi
+}
+
+# Builds every test for the profile that it runs with, and for no other.
+build_all() {
+    local part plain=(--lib --bins) few=(--profile simulation)
+    for part in $(names_of test); do
+        if contains "$part" "${optimised[@]}"; then few+=(--test "$part"); else plain+=(--test "$part"); fi
+    done
+    build "as everybody does" "${plain[@]}" && build "optimised: ${optimised[*]}" "${few[@]}"
 }
 
 run_bench() {
@@ -331,7 +343,7 @@ if [[ $mode == bench ]]; then
 else
     prepare
     # All at once compiles side by side; of a few parts, each builds what it needs.
-    if [[ $everything == no ]] || build; then
+    if [[ $everything == no ]] || build_all; then
         for part in "${chosen[@]}"; do run_part "$part"; done
     fi
 fi

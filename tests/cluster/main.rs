@@ -5,6 +5,8 @@
 
 #[path = "../common/cluster.rs"]
 mod cluster;
+#[path = "../common/dns_frame.rs"]
+mod dns_frame;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
 #[path = "../common/fake_accelerator.rs"]

@@ -8,11 +8,12 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
+
+use crate::dns_frame;
 
 /// What goes wrong with a message.
 #[derive(Debug, Clone, Copy)]
@@ -98,25 +99,6 @@ impl DnsFaultProxy {
     }
 }
 
-async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let length = stream.read_u16().await.ok()?;
-    let mut message = vec![0; usize::from(length)];
-    stream.read_exact(&mut message).await.ok()?;
-    Some(message)
-}
-
-async fn write_frame(stream: &mut TcpStream, message: &[u8]) -> Option<()> {
-    let mut frame = u16::try_from(message.len()).ok()?.to_be_bytes().to_vec();
-    frame.extend_from_slice(message);
-    stream.write_all(&frame).await.ok()
-}
-
-async fn deliver(upstream: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
-    let mut server = TcpStream::connect(upstream).await.ok()?;
-    write_frame(&mut server, message).await?;
-    read_frame(&mut server).await
-}
-
 /// The header and question of a message as an unsigned answer with this code and nothing else in it (RFC 1035 §4.1.1).
 fn bare_answer(message: &[u8], rcode: u8) -> Vec<u8> {
     let mut end = 12;
@@ -132,8 +114,8 @@ fn bare_answer(message: &[u8], rcode: u8) -> Vec<u8> {
 
 async fn serve(client: TcpStream, shared: Arc<Shared>) {
     let mut client = client;
-    while let Some(message) = read_frame(&mut client).await {
-        let update = message.get(2).is_some_and(|flags| (flags >> 3) & 0x0f == 5);
+    while let Some(message) = dns_frame::read(&mut client).await {
+        let update = dns_frame::is_update(&message);
         if update {
             *shared.updates.lock().expect("no panic under the lock") += 1;
         }
@@ -154,15 +136,15 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
             let delivery = tokio::spawn(async move {
                 late.caught.add_permits(1);
                 late.released.acquire().await.expect("it is open").forget();
-                deliver(late.upstream, &held).await
+                dns_frame::deliver(late.upstream, &held).await
             });
             let Ok(Some(answer)) = delivery.await else { return };
-            if write_frame(&mut client, &answer).await.is_none() {
+            if dns_frame::write(&mut client, &answer).await.is_err() {
                 return;
             }
             continue;
         }
-        let real = if carried_out { deliver(shared.upstream, &message).await } else { None };
+        let real = if carried_out { dns_frame::deliver(shared.upstream, &message).await } else { None };
         let answer = match fault {
             None => real,
             Some(Fault::Rcode(rcode)) => Some(bare_answer(&message, rcode)),
@@ -172,7 +154,7 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
             Some(Fault::Hang { .. } | Fault::Hold) => std::future::pending().await,
         };
         let Some(answer) = answer else { return };
-        if write_frame(&mut client, &answer).await.is_none() {
+        if dns_frame::write(&mut client, &answer).await.is_err() {
             return;
         }
     }

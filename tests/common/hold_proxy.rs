@@ -7,10 +7,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Mutex, Notify, oneshot},
 };
+
+use crate::dns_frame;
 
 /// A message on its way.
 struct Held {
@@ -62,7 +63,7 @@ impl HoldProxy {
     /// Delivers the held UPDATE now and returns the server's rcode (RFC 2136 §2.2).
     pub async fn release(&self) -> u8 {
         let held = self.shared.held.lock().await.take().expect("a held update");
-        let answer = deliver(self.upstream, &held.message).await;
+        let answer = dns_frame::deliver(self.upstream, &held.message).await.expect("an answer");
         let rcode = answer[3] & 0x0f;
         // The client may be gone; that is the point.
         let _ = held.answered.send(answer);
@@ -70,29 +71,9 @@ impl HoldProxy {
     }
 }
 
-async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let length = stream.read_u16().await.ok()?;
-    let mut message = vec![0; usize::from(length)];
-    stream.read_exact(&mut message).await.ok()?;
-    Some(message)
-}
-
-async fn write_frame(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
-    let mut frame = u16::try_from(message.len()).expect("a DNS message").to_be_bytes().to_vec();
-    frame.extend_from_slice(message);
-    stream.write_all(&frame).await
-}
-
-async fn deliver(upstream: SocketAddr, message: &[u8]) -> Vec<u8> {
-    let mut server = TcpStream::connect(upstream).await.expect("the server");
-    write_frame(&mut server, message).await.expect("to send");
-    read_frame(&mut server).await.expect("an answer")
-}
-
 async fn serve(mut client: TcpStream, upstream: SocketAddr, shared: Arc<Shared>) {
-    while let Some(message) = read_frame(&mut client).await {
-        let update = message.get(2).is_some_and(|flags| (flags >> 3) & 0x0f == 5);
-        let hold = update && std::mem::take(&mut *shared.armed.lock().await);
+    while let Some(message) = dns_frame::read(&mut client).await {
+        let hold = dns_frame::is_update(&message) && std::mem::take(&mut *shared.armed.lock().await);
         let answer = if hold {
             let (answered, wait) = oneshot::channel();
             *shared.held.lock().await = Some(Held { message, answered });
@@ -103,9 +84,9 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, shared: Arc<Shared>)
                 Err(_) => return,
             }
         } else {
-            deliver(upstream, &message).await
+            dns_frame::deliver(upstream, &message).await.expect("an answer")
         };
-        if write_frame(&mut client, &answer).await.is_err() {
+        if dns_frame::write(&mut client, &answer).await.is_err() {
             return;
         }
     }

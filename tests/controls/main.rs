@@ -22,7 +22,8 @@ fn rules() -> impl Iterator<Item = Sabotage> {
 /// Runs a test of this package with a rule broken; what it says was violated, if it noticed.
 fn try_out(test: &str, broken: Sabotage, arguments: &[&str]) -> Option<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--quiet", "--features", "testing", "--test", test, "--", "--nocapture"])
+        .args(["test", "--quiet", "--profile", "simulation", "--features", "testing", "--test", test])
+        .args(["--", "--nocapture"])
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("QUORATE_SABOTAGE", broken.as_str())

@@ -417,6 +417,10 @@ async fn what_cannot_be_switched_says_why() {
             "{name}: {error:?}"
         );
     }
+    // A region whose servers are not there is found before a switch needs them.
+    let regions = ["web-b", "web-x"].map(|name| ("east".parse().unwrap(), rrset(&[name])));
+    let outcomes: Vec<_> = ovh.values(&web(), &regions).await.into_iter().map(|found| found.outcome).collect();
+    assert_eq!(outcomes, [RuleOutcome::Pass, RuleOutcome::Fail]);
     let edited: Vec<_> = fake.take_log().into_iter().filter(|call| !call.starts_with("GET")).collect();
     assert_eq!(edited, [""; 0]);
 }

@@ -35,7 +35,7 @@ where
     let begin = Instant::now();
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     println!(
-        "{what}: {} states ({} steps), depth {}, {:.1} s",
+        "TABLE: {what}: {} states ({} steps), depth {}, {:.1} s",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
@@ -45,7 +45,7 @@ where
     for (name, path) in checker.discoveries() {
         if properties.iter().any(|property| property.name == name && property.expectation.discovery_is_failure()) {
             let steps: Vec<_> = path.into_actions().into_iter().map(|step| say(checker.model(), step)).collect();
-            panic!("violated: {name}\n  {}", steps.join("\n  "));
+            panic!("violated: {name}, {} steps\n  {}", steps.len(), steps.join("\n  "));
         }
     }
     checker.assert_properties();
@@ -101,7 +101,7 @@ fn grade_c_taken_for_grade_a_loses_to_a_late_write() {
     let path = checker.discovery(rules::REFUSED).expect("grade C's hazard must be found");
     let steps: Vec<_> = path.into_actions().into_iter().map(|step| checker.model().say(step)).collect();
     println!(
-        "grade C taken for A: a superseded write is carried out after {} steps ({} states, {:.1} s):\n  {}",
+        "TABLE: grade C taken for A: a superseded write is carried out after {} steps ({} states, {:.1} s)\n  {}",
         steps.len(),
         checker.unique_state_count(),
         begin.elapsed().as_secs_f64(),

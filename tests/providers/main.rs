@@ -6,6 +6,8 @@
 
 #[path = "../common/dns_fault_proxy.rs"]
 mod dns_fault_proxy;
+#[path = "../common/dns_frame.rs"]
+mod dns_frame;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
 #[path = "../common/fake_accelerator.rs"]

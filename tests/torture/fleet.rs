@@ -29,7 +29,7 @@ pub const CLUSTER: &str = "torture";
 /// A site a slot.
 pub const SITES: [&str; 5] = ["paris", "frankfurt", "dublin", "madrid", "oslo"];
 /// Heartbeats and elections: fast enough that a run has many, slow enough for a busy machine.
-const TIMING: &str = "[timing]\nheartbeat = '200ms'\nelection = ['1s', '2s']\nreport = '500ms'\n";
+pub const TIMING: &str = "[timing]\nheartbeat = '200ms'\nelection = ['1s', '2s']\nreport = '500ms'\n";
 /// The longest lease that a leader can hold after its last confirmation.
 pub const LEASE_MS: u64 = 2_000;
 const PORT: u16 = 7700;
@@ -76,7 +76,7 @@ fn faketime() -> Option<PathBuf> {
 }
 
 impl Fleet {
-    /// Makes certificates and starts three nodes with this configuration of providers and controls; forms the cluster.
+    /// Makes certificates and starts three nodes with this configuration of timing, providers and controls; forms the cluster.
     /// `None` where a disk cannot be made and skipping is allowed.
     pub fn start(
         net: Net,
@@ -145,7 +145,7 @@ impl Fleet {
         format!(
             "[node]\ncluster = '{CLUSTER}'\nid = {id}\nsite = '{site}'\ndata = '{}'\nlisten = '{address}'\n\
              advertise = '{address}'\nhttp = 'off'\n[tls]\nca = '{pki}/ca.crt'\ncertificate = '{pki}/node-{id}.crt'\n\
-             key = '{pki}/node-{id}.key'\n{TIMING}{}# {}\n",
+             key = '{pki}/node-{id}.key'\n{}# {}\n",
             data.display(),
             self.common,
             home.display(),

@@ -9,6 +9,8 @@
 
 #[path = "../common/clojure.rs"]
 mod clojure;
+#[path = "../common/dns_frame.rs"]
+mod dns_frame;
 #[path = "../common/dns_server.rs"]
 mod dns_server;
 #[path = "../common/fake_ovh/mod.rs"]

@@ -13,6 +13,7 @@ use crate::{
     alone,
     clients::{self, Chronicler},
     clojure,
+    fleet::TIMING,
     history::Op,
     linear::{self, Register},
     nemesis::Nemesis,
@@ -38,7 +39,7 @@ async fn faults_of_every_kind_violate_nothing() {
     let seed = from_environment("TORTURE_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("TORTURE_SEED={seed} TORTURE_SECONDS={seconds}");
     let _alone = alone().await;
-    let Some(world) = World::start(SLACK, vec![]).await else { return };
+    let Some(world) = World::start(SLACK, TIMING, vec![]).await else { return };
     let facts = tokio::task::block_in_place(|| torture(&world, seed, Duration::from_secs(seconds)));
     println!("{}", facts.line());
     assert!(facts.violations.is_empty(), "TORTURE_SEED={seed}: {:#?}", facts.violations);

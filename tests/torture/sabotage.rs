@@ -11,6 +11,7 @@ use crate::{
     LONG, alone,
     clients::{Chronicler, Client},
     edn::{key, map, vector},
+    fleet::TIMING,
     netns::Cut,
     partition, run,
     services::{APP, REG},
@@ -25,11 +26,11 @@ const SLACK: Duration = Duration::from_millis(300);
 type Story = fn(&World);
 
 /// Tells a story twice, whole and with a rule broken; what the broken one violates, by invariant.
-async fn broken(rule: Sabotage, story: Story, expected: &[&str]) {
+async fn broken(rule: Sabotage, timing: &str, story: Story, expected: &[&str]) {
     let _alone = alone().await;
     for sabotage in [None, Some(rule)] {
         let environment = sabotage.map(|rule| ("QUORATE_SABOTAGE".to_owned(), rule.as_str().to_owned()));
-        let Some(world) = World::start(SLACK, environment.into_iter().collect()).await else { return };
+        let Some(world) = World::start(SLACK, timing, environment.into_iter().collect()).await else { return };
         let violations = tokio::task::block_in_place(|| tell(&world, story, rule as u64));
         println!("{rule:?} {sabotage:?}: {violations:#?}");
         if sabotage.is_none() {
@@ -100,10 +101,15 @@ fn a_cut_off_leader_is_read(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stale_reads_are_noticed() {
-    broken(Sabotage::StaleReads, a_cut_off_leader_is_read, &["linearizability"]).await;
+    broken(Sabotage::StaleReads, TIMING, a_cut_off_leader_is_read, &["linearizability"]).await;
 }
 
-/// A leader has an intent in hand that the provider does not take, is cut off, and then the provider takes everything.
+/// Leases as always, and elections so long that a cut-off leader is in office for twelve seconds before it sees that nobody
+/// follows it.
+const PATIENT: &str = "[timing]\nheartbeat = '200ms'\nelection = ['1s', '6s']\nreport = '500ms'\n";
+
+/// A leader is about to write and waits for what the provider says of the record; it is cut off, its lease ends, and the
+/// answer comes. Nothing but the lease keeps it from writing, and it would write at once.
 fn a_cut_off_leader_has_an_intent(world: &World) {
     let mut client = Client::new(&world.history);
     let old = leader(world);
@@ -113,17 +119,21 @@ fn a_cut_off_leader_has_an_intent(world: &World) {
     for slot in &others {
         world.fleet.net.cut_to(*slot, world.witness.proxy);
     }
-    world.witness.set(Fault::Error);
+    let offices_left = || {
+        let logs = world.fleet.logs().into_iter().filter(|(node, _)| *node == old);
+        logs.map(|(_, log)| log.matches("left office").count()).sum::<usize>()
+    };
+    let before = offices_left();
+    world.witness.set(Fault::HoldQuestions);
     until("the intent is committed", LONG, || client.switch(world, old, 1, "south"));
-    until("its trouble is known", LONG, || {
-        let answer = world.fleet.at(old, &["--timeout", "2s", "verdict", "get", REG.name]);
-        answer.json["verdict"]["trouble"].as_str().map(drop)
-    });
+    until("the leader asks what the record is", LONG, || world.witness.asks(old, REG.name).then_some(()));
     let cut = isolate(world, old);
-    // Longer than any lease, and shorter than a leader needs to see that nobody follows it.
+    // Longer than any lease. A question that was given up meanwhile is asked again, and waits as well.
     std::thread::sleep(Duration::from_millis(crate::fleet::LEASE_MS) + SLACK * 2);
+    assert_eq!(offices_left(), before, "the leader must be in office when the answer comes, for this to show anything");
     world.witness.set(Fault::None);
-    std::thread::sleep(Duration::from_secs(6));
+    // From then on it cannot write any more, whatever was broken.
+    until("the old leader leaves office", LONG, || (offices_left() > before).then_some(()));
     for slot in others {
         world.fleet.net.heal(slot, Cut::Ways);
     }
@@ -133,7 +143,7 @@ fn a_cut_off_leader_has_an_intent(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_without_a_quorum_are_noticed() {
-    broken(Sabotage::NoReadIndex, a_cut_off_leader_has_an_intent, &["2"]).await;
+    broken(Sabotage::NoReadIndex, PATIENT, a_cut_off_leader_has_an_intent, &["2"]).await;
 }
 
 /// Two sites are blind, and the third alone does not reach the active region.
@@ -169,7 +179,7 @@ fn one_site_of_three_reports(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quorum_of_those_that_report_is_noticed() {
-    broken(Sabotage::QuorumOfReachable, one_site_of_three_reports, &["3"]).await;
+    broken(Sabotage::QuorumOfReachable, TIMING, one_site_of_three_reports, &["3"]).await;
 }
 
 /// A leader's write is on its way while the leader stands still; a successor ends the epoch and moves back; then it arrives.
@@ -195,5 +205,5 @@ fn a_write_arrives_late(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_without_a_fence_are_noticed() {
-    broken(Sabotage::NoFence, a_write_arrives_late, &["6"]).await;
+    broken(Sabotage::NoFence, TIMING, a_write_arrives_late, &["6"]).await;
 }

@@ -4,7 +4,7 @@
 //! which notes each publication and who asked for it. Both misbehave when the nemesis says so.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
@@ -15,12 +15,12 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, RecordType},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Mutex as AsyncMutex, Notify},
+    sync::{Mutex as AsyncMutex, Notify, watch},
 };
 
 use crate::{
+    dns_frame,
     dns_server::DnsServer,
     edn::{Edn, key, map, vector},
     fake_ovh::{FakeOvh, Fault as OvhFault},
@@ -44,6 +44,8 @@ pub enum Fault {
     Error,
     /// The next one is held until it is let go.
     Hold,
+    /// At the DNS server every question waits until the fault is over; UPDATEs pass.
+    HoldQuestions,
 }
 
 /// What a request asks for.
@@ -68,7 +70,9 @@ pub struct Witness {
     pub ovh: FakeOvh,
     history: Arc<History>,
     fleet: OnceLock<Arc<Fleet>>,
-    fault: Mutex<Fault>,
+    faults: watch::Sender<Fault>,
+    /// Who was made to wait for an answer about which service.
+    asking: Mutex<BTreeSet<(Option<u64>, String)>>,
     standing: Mutex<BTreeMap<String, Standing>>,
     /// How many of OVH's publications were looked at.
     ovh_told: Mutex<usize>,
@@ -94,7 +98,8 @@ impl Witness {
             ovh,
             history,
             fleet: OnceLock::new(),
-            fault: Mutex::new(Fault::None),
+            faults: watch::Sender::new(Fault::None),
+            asking: Mutex::default(),
             standing: Mutex::default(),
             ovh_told: Mutex::default(),
             turn: AsyncMutex::new(()),
@@ -121,10 +126,11 @@ impl Witness {
 
     /// From now on.
     pub fn set(&self, fault: Fault) {
-        *lock(&self.fault) = fault;
+        lock(&self.asking).clear();
+        self.faults.send_replace(fault);
         self.ovh.clear_faults();
         let ovh = match fault {
-            Fault::None | Fault::Hold => return,
+            Fault::None | Fault::Hold | Fault::HoldQuestions => return,
             // The fake has no clock of its own: a call that hangs for ever is what a long delay looks like.
             Fault::Delay(_) => OvhFault::Hang,
             Fault::DropAnswer => OvhFault::Drop { applied: true },
@@ -152,28 +158,45 @@ impl Witness {
     }
 
     async fn serve(self: Arc<Self>, mut client: TcpStream, from: IpAddr) {
-        while let Some(message) = read_frame(&mut client).await {
-            let update = message.get(2).is_some_and(|flags| (flags >> 3) & 0x0f == 5);
+        while let Some(message) = dns_frame::read(&mut client).await {
+            let update = dns_frame::is_update(&message);
             let answer = if update {
                 // Carried out whatever becomes of the client.
                 let (witness, message) = (Arc::clone(&self), message.clone());
                 tokio::spawn(async move { witness.update(&message, from).await }).await.ok().flatten()
             } else {
+                if self.fault() == Fault::HoldQuestions {
+                    self.waits(&message, from).await;
+                }
                 match self.fault() {
                     Fault::Busy => None,
                     Fault::Error => Some(refusal(&message, ResponseCode::ServFail)),
-                    _ => deliver(self.bind.address(), &message).await,
+                    _ => dns_frame::deliver(self.bind.address(), &message).await,
                 }
             };
             let Some(answer) = answer else { return };
-            if write_frame(&mut client, &answer).await.is_err() {
+            if dns_frame::write(&mut client, &answer).await.is_err() {
                 return;
             }
         }
     }
 
+    /// A question waits for as long as questions do.
+    async fn waits(&self, message: &[u8], from: IpAddr) {
+        if let Some(service) = Message::from_vec(message).ok().and_then(|message| asked(&message)) {
+            lock(&self.asking).insert((self.sender(from), service));
+        }
+        let mut fault = self.faults.subscribe();
+        let _ = fault.wait_for(|fault| *fault != Fault::HoldQuestions).await;
+    }
+
+    /// Whether a question of this node's about this service was made to wait.
+    pub fn asks(&self, node: u64, service: &str) -> bool {
+        lock(&self.asking).contains(&(Some(node), service.to_owned()))
+    }
+
     fn fault(&self) -> Fault {
-        *lock(&self.fault)
+        *self.faults.borrow()
     }
 
     /// Carries out an UPDATE, or what the fault makes of it; the answer, if there is one.
@@ -191,14 +214,14 @@ impl Witness {
             }
             Fault::Delay(by) => tokio::time::sleep(by).await,
             Fault::Hold => {
-                *lock(&self.fault) = Fault::None;
+                self.faults.send_replace(Fault::None);
                 self.caught.notify_one();
                 self.released.notified().await;
             }
-            Fault::None | Fault::DropAnswer => {}
+            Fault::None | Fault::DropAnswer | Fault::HoldQuestions => {}
         }
         let _turn = self.turn.lock().await;
-        let answer = deliver(self.bind.address(), message).await;
+        let answer = dns_frame::deliver(self.bind.address(), message).await;
         let rcode = answer.as_ref().and_then(|answer| answer.get(3)).map(|flags| u64::from(flags & 0x0f));
         let outcome = match rcode {
             Some(0) => "taken",
@@ -296,6 +319,12 @@ fn epoch_of(fence: &str) -> Option<u64> {
     rest.strip_prefix(" epoch=")?.parse().ok()
 }
 
+/// The service whose record or fence a question is about.
+fn asked(message: &Message) -> Option<String> {
+    let name = message.queries.first()?.name().to_ascii();
+    Some(name.trim_start_matches("_quorate.").split('.').next()?.to_owned())
+}
+
 /// What an UPDATE adds, by service (RFC 2136 §2.5.1: class IN adds).
 fn changes(message: &Message) -> Vec<Change> {
     let mut found = BTreeMap::<String, Change>::new();
@@ -324,25 +353,6 @@ fn refusal(message: &[u8], code: ResponseCode) -> Vec<u8> {
         counts.fill(0);
     }
     answer
-}
-
-async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let length = stream.read_u16().await.ok()?;
-    let mut message = vec![0; usize::from(length)];
-    stream.read_exact(&mut message).await.ok()?;
-    Some(message)
-}
-
-async fn write_frame(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
-    let mut frame = u16::try_from(message.len()).expect("a DNS message").to_be_bytes().to_vec();
-    frame.extend_from_slice(message);
-    stream.write_all(&frame).await
-}
-
-async fn deliver(server: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
-    let mut server = TcpStream::connect(server).await.ok()?;
-    write_frame(&mut server, message).await.ok()?;
-    read_frame(&mut server).await
 }
 
 /// One question over UDP; the data of the answers, sorted. `None` when no usable answer came.

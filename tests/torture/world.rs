@@ -52,7 +52,7 @@ pub struct World {
 impl World {
     /// Three nodes, two providers, three services, each adopted in its first region; `None` where it cannot be and skipping
     /// is allowed.
-    pub async fn start(slack: Duration, environment: Vec<(String, String)>) -> Option<Arc<Self>> {
+    pub async fn start(slack: Duration, timing: &str, environment: Vec<(String, String)>) -> Option<Arc<Self>> {
         let net = Net::build(5)?;
         let gateway = net.gateway();
         let history = Arc::new(History::begin());
@@ -67,7 +67,7 @@ impl World {
         for site in 1..=5 {
             net.lead_loopback(site, OVH_PORT, witness.ovh.http);
         }
-        let common = configuration(&witness, &controls);
+        let common = timing.to_owned() + &configuration(&witness, &controls);
         let (runtime, starting) = (tokio::runtime::Handle::current(), Arc::clone(&history));
         // Nodes die with the thread that starts them: this one waits for the run's end in `block_in_place`.
         let fleet = tokio::task::block_in_place(|| Fleet::start(net, starting, runtime, common, environment))?;

@@ -44,6 +44,7 @@ use serde::de::DeserializeOwned;
 use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt, http::BaseUrl};
 use crate::{
     core::{
+        names::RegionName,
         record::{DomainName, Fence, Record, RecordValue, RrSet},
         sabotage::Sabotage,
     },
@@ -334,6 +335,10 @@ impl Provider for Ovh {
             return self.look_at_farm(record).await;
         }
         self.look_at_rights(record).await
+    }
+
+    async fn values(&self, record: &Record, regions: &[(RegionName, RrSet)]) -> Vec<Finding> {
+        if record.rtype.is_in_dns() { vec![] } else { self.look_at_servers(record, regions).await }
     }
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {

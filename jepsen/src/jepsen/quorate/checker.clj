@@ -1,8 +1,13 @@
 (ns jepsen.quorate.checker
   "Thin adapters: a history of Jepsen's and the log of truths, as the pure checkers of `quorate.checkers` take them."
-  (:require [jepsen.checker :as checker]
+  (:require [clojure.java.io :as io]
+            [jepsen.checker :as checker]
             [jepsen.quorate.world :as world]
-            [quorate.checkers :as pure]))
+            [jepsen.store :as store]
+            [quorate.checkers :as pure]
+            [quorate.checkers.bound :as bound]
+            [quorate.checkers.quorum :as quorum]
+            [quorate.history :as h]))
 
 (defn- on-clock
   "What was logged with raw nanoseconds, on Jepsen's clock."
@@ -37,7 +42,29 @@
     (check [_ test jepsen-history _opts]
       (check (history test jepsen-history)))))
 
+(def kept
+  "Keeps the history as the checkers take it, for `run-checkers`, and counts what it is about: a verdict on nothing is none."
+  (reify checker/Checker
+    (check [_ test jepsen-history _opts]
+      (let [history (history test jepsen-history)
+            outages (bound/outages history)]
+        (with-open [out (io/writer (store/path! test "quorate.edn"))]
+          (binding [*out* out] (run! prn history)))
+        {:valid? true
+         :seed (:seed test)
+         :faults (frequencies (for [{:keys [value]} (h/infos history :nemesis :fault) :when (= :start (:phase value))] (:kind value)))
+         :regions (frequencies (for [{:keys [value]} (h/infos history :nemesis :region)] (:kind value)))
+         :writes (frequencies (for [{:keys [value]} (h/writes history)] (:outcome value)))
+         :switches (into {} (for [[service _] (h/services history)]
+                              [service (frequencies (map :cause (vals (h/switches history service))))]))
+         :members (frequencies (for [{:keys [value completed]} (h/pairs history) :when (:change value)]
+                                 [(:change value) (:type completed)]))
+         :outages (count outages)
+         :switched (count (filter :switched outages))
+         :false-switches (count (quorum/false-switches history))}))))
+
 (defn all
-  "Every invariant, linearizability and the set of observations."
+  "Every invariant, linearizability and the set of observations; and that each kind of operation succeeded at least once."
   []
-  (checker/compose (into {} (for [[_ name check] pure/all] [(keyword name) (invariant check)]))))
+  (checker/compose (into {:kept kept :stats (checker/stats) :exceptions (checker/unhandled-exceptions)}
+                         (for [[_ name check] pure/all] [(keyword name) (invariant check)]))))

@@ -4,6 +4,7 @@
             [jepsen.control :as c]
             [jepsen.quorate.ctl :as ctl]
             [jepsen.quorate.db :as quorate]
+            [jepsen.quorate.fleet :as fleet]
             [jepsen.quorate.workload.observations :as observations]
             [jepsen.quorate.world :as world]
             [jepsen.util :as util]))
@@ -42,13 +43,12 @@
       :evidence (ctl/complete op (call "evidence" "get" service (str epoch)) #(evidence service %))
       :hash (ctl/complete op (call "member" "list")
                           (fn [json] {:node (:answered_by json) :applied (:applied_index json) :hash (:state_hash json)}))
-      :members (ctl/complete op (call "member" "list")
+      :members (ctl/complete op (ctl/call test (fleet/nodes test) "--timeout" "3s" "member" "list")
                              (fn [json] {:voters (mapv :id (filter #(= "voter" (:role %)) (:members json)))}))
-      :member (ctl/complete op (apply ctl/call test (vec (:nodes test)) "--timeout" "60s" "member" (:words value)) (fn [_] value))
       ;; One operation reads a node's whole log; the adapter makes an :add of each element.
       :acknowledged (let [log (get (c/on-nodes test [node] (fn [_ node] (c/exec :cat (quorate/log-file node)))) node)]
-                      (assoc op :type :ok :value (vec (observations/acknowledged (quorate/number test node) log))))
-      :reports (if-let [recorded (observations/recorded test node (quorate/number test node))]
+                      (assoc op :type :ok :value (vec (observations/acknowledged (fleet/number test node) log))))
+      :reports (if-let [recorded (observations/recorded test node (fleet/number test node))]
                  (assoc op :type :ok :value recorded)
                  (assoc op :type :fail :error "the recording could not be exported"))
       :status (do (standing! test service)

@@ -1,6 +1,7 @@
 (ns jepsen.quorate.core
   "`lein run test …`: see README.md for the commands."
   (:require [clojure.string :as str]
+            [clojure.tools.logging :refer [info]]
             [jepsen.cli :as cli]
             [jepsen.client :as client]
             [jepsen.control :as c]
@@ -9,6 +10,7 @@
             [jepsen.quorate.checker :as checker]
             [jepsen.quorate.client :as quorate-client]
             [jepsen.quorate.db :as quorate-db]
+            [jepsen.quorate.fleet :as fleet]
             [jepsen.quorate.nemesis :as nemesis]
             [jepsen.quorate.net :as net]
             [jepsen.quorate.remote :as remote]
@@ -17,6 +19,7 @@
             [jepsen.quorate.workload.observations :as observations]
             [jepsen.quorate.workload.register :as register]
             [jepsen.quorate.world :as world]
+            [jepsen.random :as rand]
             [jepsen.tests :as tests]))
 
 (def workloads {:register register/workload :failover failover/workload :observations observations/workload
@@ -25,7 +28,10 @@
 (def default-nemeses {:register [:partition :kill :pause :provider]
                       :failover [:region :region :region :kill :partition :provider]
                       :observations [:partition :kill :pause]
-                      :membership [:kill :partition]})
+                      :membership [:membership :membership :kill :partition]})
+
+(defn- names "The names in a list with commas." [list]
+  (map keyword (remove str/blank? (str/split (or list "") #","))))
 
 (defn- remembering
   "A client that keeps the newest epoch that it saw, for the register's generator."
@@ -53,8 +59,9 @@
                  (locking (:world test)
                    (when-not @(:world test)
                      (reset! (:world test)
-                             (world/start! {:ip (world/gateway-of test) :dir (str (:pki test) "/named") :nodes nodes
-                                            :node-addresses (:addresses test)})))))]
+                             (world/start! {:ip (world/gateway-of test) :dir (str (:pki test) "/named")
+                                            :node-of (fn [address]
+                                                       (some #(when (= address (net/address test %)) (fleet/number test %)) nodes))})))))]
     (reify
       db/DB
       (setup! [_ test node] (begin! test) (db/setup! inner test node))
@@ -79,12 +86,17 @@
   (let [netns? (= "netns" (:remote-kind opts))
         nodes (vec (:nodes opts))
         workload-name (keyword (:workload opts))
-        nemeses (or (seq (map keyword (remove str/blank? (str/split (or (:nemesis opts) "") #","))))
-                    (get default-nemeses workload-name))
+        nemeses (or (seq (names (:nemesis opts))) (get default-nemeses workload-name))
         addresses (if netns? (into {} (map-indexed (fn [i node] [node (remote/address (inc i))]) nodes)) {})
         base {:nodes nodes :addresses addresses}
         workload ((get workloads workload-name) (merge opts base))]
-    (when netns? (remote/up! nodes))
+    ;; What is drawn is the same with the same seed, as far as the threads ask for it in the same order.
+    (info "seed" (:seed opts))
+    (alter-var-root #'rand/rng (constantly (rand/thread-local-random (:seed opts))))
+    (when netns?
+      (remote/up! nodes)
+      (when-not (:leave-db-running? opts)
+        (.addShutdownHook (Runtime/getRuntime) (Thread. ^Runnable #(remote/down! nodes)))))
     (merge tests/noop-test
            opts
            base
@@ -97,9 +109,9 @@
             :checker (checker/all)
             :pki (str "/tmp/quorate-jepsen-" (System/currentTimeMillis))
             :world (atom nil)
-            :voters (atom (vec (take 3 nodes)))
+            :fleet (fleet/fleet nodes)
             :newest (atom 1)
-            :nonserializable-keys [:world :voters :newest]
+            :nonserializable-keys [:world :fleet :newest]
             :generator (gen/phases
                         (->> (:generator workload)
                              (gen/nemesis (nemesis/schedule (vec nemeses)))
@@ -111,7 +123,11 @@
 (def options
   [[nil "--workload NAME" "register, failover, observations or membership"
     :default "register" :validate [#(contains? workloads (keyword %)) "no such workload"]]
-   [nil "--nemesis NAMES" "Of partition, kill, pause, clock, provider, region; by default what suits the workload"]
+   [nil "--nemesis NAMES" "Of partition, kill, pause, clock, provider, region, membership; by default what suits the workload"
+    :validate [#(every? nemesis/packages (names %)) "no such nemesis"]]
+   [nil "--seed NUMBER" "What is drawn begins with this number; a new one by default"
+    :default (rem (System/currentTimeMillis) 1000000) :parse-fn parse-long :validate [some? "a number"]]
+   [nil "--sabotage RULE" "A rule that quorated breaks on purpose, if built with the feature testing; the run must find it"]
    [nil "--remote-kind KIND" "ssh, or netns for namespaces of this machine" :default "ssh"
     :validate [#{"ssh" "netns"} "ssh or netns"]]
    [nil "--control-address IP" "Where the nodes reach this machine; needed with ssh"]

@@ -3,6 +3,7 @@
   (:require [clojure.data.json :as json]
             [clojure.java.shell :refer [sh]]
             [clojure.string :as str]
+            [jepsen.quorate.fleet :as fleet]
             [jepsen.quorate.net :as net]))
 
 (def port 7700)
@@ -38,6 +39,6 @@
   "The node that a quorum follows, confirmed by a linearizable read; nil when there is none."
   [test nodes]
   (let [id (get-in (call test nodes "--timeout" "2s" "member" "list") [:json :leader])
-        node (when id (nth (:nodes test) (dec id) nil))]
+        node (fleet/node-of test id)]
     (when (and node (zero? (:exit (call test [node] "--timeout" "2s" "verdict" "list"))))
       node)))

@@ -1,5 +1,7 @@
 (ns jepsen.quorate.db
-  "Installs `quorated` and runs it: a directory and a pid file a node, so that namespaces of one machine can share a file system."
+  "Installs `quorated` and runs it: a directory and a pid file a node, so that namespaces of one machine can share a file system.
+
+  Commands run as root, whom either remote logs in as: a machine without `sudo` will do."
   (:require [clojure.java.io :as io]
             [clojure.string :as str]
             [clojure.tools.logging :refer [info]]
@@ -8,20 +10,20 @@
             [jepsen.core :as jepsen]
             [jepsen.db :as db]
             [jepsen.quorate.ctl :as ctl]
+            [jepsen.quorate.fleet :as fleet]
             [jepsen.quorate.remote :as remote]
             [jepsen.quorate.world :as world]))
 
 (defn dir [node] (str "/opt/quorate-jepsen/" node))
 (defn pid-file [node] (str (dir node) "/pid"))
 (defn log-file [node] (str (dir node) "/log"))
-(defn number [test node] (inc (.indexOf ^java.util.List (:nodes test) node)))
-(defn member [test node] (str (number test node) "=" node "@" (ctl/endpoint test node)))
+(defn member [test node] (str (fleet/number test node) "=" node "@" (ctl/endpoint test node)))
 
 (defn configuration [test node]
   (let [{:keys [ip witness nameserver controls]} @(:world test)
         home (dir node)
         address (ctl/endpoint test node)]
-    (str "[node]\ncluster = '" world/cluster "'\nid = " (number test node) "\nsite = '" node "'\ndata = '" home "/data'\n"
+    (str "[node]\ncluster = '" world/cluster "'\nid = " (fleet/number test node) "\nsite = '" node "'\ndata = '" home "/data'\n"
          "listen = '" address "'\nadvertise = '" address "'\nhttp = 'off'\n"
          "[tls]\nca = '" home "/ca.crt'\ncertificate = '" home "/node.crt'\nkey = '" home "/node.key'\n"
          "[timing]\nheartbeat = '200ms'\nelection = ['1s', '2s']\nreport = '500ms'\n"
@@ -41,15 +43,14 @@
          "[policy]\nfall = " fall "\nrise = " rise "\ncooldown = '" (if (= "reg" service) 1000 cooldown-ms) "ms'\nbudget = 100\n"
          "reconcile = '" reconcile-ms "ms'\nopinion_ttl = '" ttl-ms "ms'\n")))
 
+(defn- quoratectl [test] (str (:binaries test) "/quoratectl"))
+
 (defn- pki! [test]
   (let [pki (:pki test)
-        ctl (str (:binaries test) "/quoratectl")
-        run (fn [& words] (apply remote/sh! ctl "pki" words))]
+        run (fn [& words] (apply remote/sh! (quoratectl test) "pki" words))]
     (when-not (.exists (io/file pki "ca.crt"))
       (run "init" pki "--cluster" world/cluster "--days" "2")
-      (run "issue" pki "--person" "jepsen" "--role" "admin" "--days" "2")
-      (doseq [node (:nodes test)]
-        (run "issue" pki "--node-id" (str (number test node)) "--days" "2")))))
+      (run "issue" pki "--person" "jepsen" "--role" "admin" "--days" "2"))))
 
 (defn- write-file! [text remote-path]
   (let [file (java.io.File/createTempFile "quorate" ".toml")]
@@ -57,15 +58,16 @@
     (c/upload (.getCanonicalPath file) remote-path)
     (.delete file)))
 
-(defn start-node! [node]
+(defn start-node! [test node]
   (cu/start-daemon! {:logfile (log-file node) :pidfile (pid-file node) :chdir (dir node) :match-executable? false
-                     :env {:QUORATE_TSIG world/key-secret
-                           :RUST_LOG "warn,openraft=error,quorate=info,quorate::node::reporter=debug"}}
+                     :env (cond-> {:QUORATE_TSIG world/key-secret
+                                   :RUST_LOG "warn,openraft=error,quorate=info,quorate::node::reporter=debug"}
+                            (:sabotage test) (assoc :QUORATE_SABOTAGE (:sabotage test)))}
                     (str (dir node) "/quorated") :run :--config (str (dir node) "/node.toml")))
 
 (defn- signal! [node signal]
   (when (cu/exists? (pid-file node))
-    (c/su (c/exec :kill signal (c/exec :cat (pid-file node))))))
+    (c/exec :kill signal (c/exec :cat (pid-file node)))))
 
 (defn- until! [what f]
   (loop [left 120]
@@ -74,9 +76,9 @@
           :else (do (Thread/sleep 500) (recur (dec left))))))
 
 (defn- form!
-  "The first three nodes are the cluster; the rest wait for the membership workload."
+  "The first three nodes are the cluster; the rest are spare, for the membership nemesis."
   [test]
-  (let [voters (take 3 (:nodes test))
+  (let [voters (fleet/nodes test)
         init (mapcat (fn [node] ["--member" (member test node)]) voters)]
     (until! "the cluster is formed" #(zero? (:exit (apply ctl/call test [(first voters)] "cluster" "init" init))))
     (until! "somebody leads" #(ctl/leader test voters))
@@ -89,42 +91,61 @@
               #(let [verdict (get-in (ctl/call test voters "verdict" "get" service) [:json :verdict])]
                  (and (= "serving" (:phase verdict)) (every? (comp #{"up"} :verdict) (:regions verdict))))))))
 
+(defn- install!
+  "Puts a node with a number there, with an empty store, and starts it."
+  [test node]
+  (let [number (str (fleet/number test node))]
+    (remote/sh! (quoratectl test) "pki" "issue" (:pki test) "--node-id" number "--days" "2")
+    (doseq [[from to] [["ca.crt" "ca.crt"] [(str "node-" number ".crt") "node.crt"] [(str "node-" number ".key") "node.key"]]]
+      (c/upload (str (:pki test) "/" from) (str (dir node) "/" to)))
+    (c/upload (str (:binaries test) "/quorated") (str (dir node) "/quorated"))
+    (c/exec :chmod "600" (str (dir node) "/node.key"))
+    (write-file! (configuration test node) (str (dir node) "/node.toml"))
+    (c/exec :env (str "QUORATE_TSIG=" world/key-secret) (str (dir node) "/quorated") :init :--config (str (dir node) "/node.toml"))
+    (start-node! test node)))
+
+(defn enlist! "A node comes, with a new number and an empty store; it is no member yet." [test node]
+  (fleet/enlist! test node)
+  (locking (:world test) (install! test node)))
+
+(defn discharge! "A node goes, and its store with it; its log is kept under its number." [test node]
+  (let [number (fleet/number test node)]
+    (cu/stop-daemon! (pid-file node))
+    (c/exec :rm :-rf (str (dir node) "/data"))
+    (c/exec :mv (log-file node) (str (log-file node) "-" number))
+    (fleet/discharge! test node)))
+
 (defrecord Quorate []
   db/DB
   (setup! [_ test node]
-    (locking (:world test) (pki! test))
-    (c/su
-     (c/exec :mkdir :-p (dir node))
-     (doseq [[from to] [["ca.crt" "ca.crt"] [(str "node-" (number test node) ".crt") "node.crt"]
-                        [(str "node-" (number test node) ".key") "node.key"]]]
-       (c/upload (str (:pki test) "/" from) (str (dir node) "/" to)))
-     (c/upload (str (:binaries test) "/quorated") (str (dir node) "/quorated"))
-     (c/exec :chmod "600" (str (dir node) "/node.key"))
-     (write-file! (configuration test node) (str (dir node) "/node.toml"))
-     (c/exec :env (str "QUORATE_TSIG=" world/key-secret) (str (dir node) "/quorated") :init :--config (str (dir node) "/node.toml"))
-     (start-node! node))
+    (c/exec :mkdir :-p (dir node))
+    (locking (:world test)
+      (pki! test)
+      (when (fleet/number test node)
+        (install! test node)))
     (jepsen/synchronize test)
     (when (= node (first (:nodes test)))
       (form! test))
     (jepsen/synchronize test 180)
-    (info node "runs quorated" (number test node)))
+    (info node "runs quorated" (or (fleet/number test node) "later")))
 
   (teardown! [_ _test node]
-    (c/su
-     (cu/stop-daemon! (pid-file node))
-     (c/exec :rm :-rf (dir node))))
+    (cu/stop-daemon! (pid-file node))
+    (c/exec :rm :-rf (dir node)))
 
   db/Kill
-  (kill! [_ _test node] (c/su (cu/stop-daemon! (pid-file node))) :killed)
-  (start! [_ _test node] (c/su (start-node! node)))
+  (kill! [_ _test node] (cu/stop-daemon! (pid-file node)) :killed)
+  (start! [_ test node] (start-node! test node))
 
   db/Pause
   (pause! [_ _test node] (signal! node :-STOP) :paused)
   (resume! [_ _test node] (signal! node :-CONT) :resumed)
 
   db/Primary
-  (primaries [_ test] (keep identity [(ctl/leader test (:nodes test))]))
+  (primaries [_ test] (keep identity [(ctl/leader test (fleet/nodes test))]))
   (setup-primary! [_ _test _node])
 
   db/LogFiles
-  (log-files [_ _test node] {(log-file node) "quorated.log"}))
+  (log-files [_ _test node]
+    (into {} (for [name (str/split-lines (c/exec :ls (dir node))) :when (str/starts-with? name "log")]
+               [(str (dir node) "/" name) (str "quorated" (subs name 3) ".log")]))))

@@ -10,27 +10,21 @@
             [jepsen.nemesis.time :as nt]
             [jepsen.net :as jnet]
             [jepsen.quorate.ctl :as ctl]
-            [jepsen.quorate.db :as quorate]
+            [jepsen.quorate.fleet :as fleet]
+            [jepsen.quorate.nemesis.members :as members]
             [jepsen.quorate.net :as net]
+            [jepsen.quorate.truths :refer [fault! state! truth!]]
             [jepsen.quorate.world :as world]
+            [jepsen.random :as rand]
             [quorate.regions :as regions]
             [quorate.witness :as witness]))
-
-(defn- truth! [test f value] (world/truth! @(:world test) f value))
-
-(defn- fault! [test kind phase] (truth! test :fault {:id kind :kind kind :phase phase}))
-
-(defn- state! [test nodes state on]
-  (doseq [node nodes] (truth! test :node {:node (quorate/number test node) :state state :on on})))
-
-(defn- voters [test] @(:voters test))
 
 ;; --- Partitions ------------------------------------------------------------------------------------------------------------
 
 (defn one-way
   "One node does not hear another."
   [nodes]
-  (let [[a b] (shuffle nodes)] {a #{b}}))
+  (let [[a b] (rand/shuffle nodes)] {a #{b}}))
 
 (defn isolated
   "The nodes that reach no majority, both ways taken together."
@@ -39,13 +33,13 @@
     (filter (fn [a] (<= (count (remove #(apart? a %) nodes)) (quot (count nodes) 2))) nodes)))
 
 (defn grudge [test kind]
-  (let [nodes (vec (voters test))]
+  (let [nodes (vec (fleet/voters test))]
     (case kind
-      :partition-halves (nemesis/complete-grudge (nemesis/bisect (shuffle nodes)))
+      :partition-halves (nemesis/complete-grudge (nemesis/bisect (rand/shuffle nodes)))
       :partition-one-way (one-way nodes)
       :partition-ring (nemesis/majorities-ring nodes)
       :partition-leader-alone (nemesis/complete-grudge
-                               (nemesis/split-one (or (ctl/leader test nodes) (rand-nth nodes)) nodes)))))
+                               (nemesis/split-one (or (ctl/leader test nodes) (rand/nth nodes)) nodes)))))
 
 (def partitions [:partition-halves :partition-one-way :partition-ring :partition-leader-alone])
 
@@ -61,7 +55,7 @@
         (reset! cut nil)
         (assoc op :value kind))
       (let [grudge (grudge test (:f op))
-            alone (isolated (voters test) grudge)]
+            alone (isolated (fleet/voters test) grudge)]
         (fault! test (:f op) :start)
         (jnet/drop-all! test grudge)
         (state! test alone :isolated true)
@@ -74,12 +68,12 @@
 ;; --- Processes -------------------------------------------------------------------------------------------------------------
 
 (defn- victims [test f]
-  (let [nodes (voters test)]
+  (let [nodes (fleet/voters test)]
     (case f
-      :kill [(rand-nth nodes)]
-      :kill-leader [(or (ctl/leader test nodes) (rand-nth nodes))]
+      :kill [(rand/nth nodes)]
+      :kill-leader [(or (ctl/leader test nodes) (rand/nth nodes))]
       :kill-all nodes
-      :pause [(or (when (zero? (rand-int 2)) (ctl/leader test nodes)) (rand-nth nodes))])))
+      :pause [(or (when (zero? (rand/long 2)) (ctl/leader test nodes)) (rand/nth nodes))])))
 
 (defrecord Processes [down]
   nemesis/Nemesis
@@ -182,8 +176,8 @@
         (when-let [region (active test service)]
           (let [server (get-in world [:regions [service region]])
                 nodes (case (:f op)
-                        :region-half-reachable [(rand-nth (voters test))]
-                        :region-mostly-unreachable (take (inc (quot (count (voters test)) 2)) (shuffle (voters test)))
+                        :region-half-reachable [(rand/nth (fleet/voters test))]
+                        :region-mostly-unreachable (take (inc (quot (count (fleet/voters test)) 2)) (rand/shuffle (fleet/voters test)))
                         [])]
             (reset! sick [region nodes])
             (case (:f op)
@@ -191,7 +185,7 @@
               :region-hangs (do (region! test service region (range 1 100) true (:f op)) (regions/set-health! server :hang))
               :region-flaps (flap! test service region server)
               (:region-half-reachable :region-mostly-unreachable)
-              (do (region! test service region (map #(quorate/number test %) nodes) (= :region-mostly-unreachable (:f op)) (:f op))
+              (do (region! test service region (map #(fleet/number test %) nodes) (= :region-mostly-unreachable (:f op)) (:f op))
                   (cut-off! test (:port server) nodes))))))
       (assoc op :value @sick)))
   (teardown! [_ _test])
@@ -209,11 +203,12 @@
    :provider {:nemesis #(->Providers (atom nil)) :begin (vec (keys provider-faults)) :end :provider-heal}
    :region {:nemesis #(->Regions (atom nil))
             :begin [:region-dies :region-hangs :region-flaps :region-half-reachable :region-mostly-unreachable]
-            :end :region-heal}})
+            :end :region-heal}
+   :membership {:nemesis members/->Members :begin [:member-add :member-remove :member-replace] :end :member-settle}})
 
 (defn- op-of [f]
   (if (= :bump f)
-    (fn [test _] {:type :info :f :bump :value {(rand-nth (voters test)) (* 1000 (- (rand-int 480) 240))}})
+    (fn [test _] {:type :info :f :bump :value {(rand/nth (fleet/voters test)) (* 1000 (- (rand/long 480) 240))}})
     {:type :info :f f}))
 
 (defn schedule
@@ -222,8 +217,8 @@
   (mapcat (fn [name]
             (let [{:keys [begin end]} (get packages name)
                   hold (if (= :region name) 15 5)]
-              [(gen/sleep (+ 7 (rand-int 5))) (op-of (rand-nth begin)) (gen/sleep hold) {:type :info :f end}]))
-          (repeatedly #(rand-nth names))))
+              [(gen/sleep (+ 7 (rand/long 5))) (op-of (rand/nth begin)) (gen/sleep hold) {:type :info :f end}]))
+          (repeatedly #(rand/nth names))))
 
 (defn finish "Ends whatever may be under way." [names]
   (map (fn [name] {:type :info :f (:end (get packages name))}) names))

@@ -6,7 +6,7 @@
 
 (defn address [test node] (get (:addresses test) node node))
 
-(defn- nft! [& words] (c/su (apply c/exec :nft words)))
+(defn- nft! [& words] (apply c/exec :nft words))
 
 (defn- table! []
   (nft! :add :table :inet :jepsen)

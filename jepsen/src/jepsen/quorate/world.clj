@@ -41,6 +41,11 @@
   [world f value]
   (swap! (:log world) conj {:nanos (System/nanoTime) :process :nemesis :type :info :f f :value value}))
 
+(defn member!
+  "A change of members, which is the nemesis's to ask for and a client's operation in the history."
+  [world type value]
+  (swap! (:log world) conj {:nanos (System/nanoTime) :process -1 :type type :f :member :value value}))
+
 (defn- named-conf [dir ip port]
   (str "options { directory \"" dir "\"; listen-on port " port " { " ip "; }; listen-on-v6 { none; }; pid-file \"" dir "/pid\";\n"
        "session-keyfile \"" dir "/session.key\"; managed-keys-directory \"" dir "\"; recursion no; dnssec-validation no; notify no; };\n"
@@ -60,17 +65,16 @@
       (.start)))
 
 (defn start!
-  "Starts everything on an address that the nodes reach."
-  [{:keys [ip dir nodes node-addresses]}]
+  "Starts everything on an address that the nodes reach. `node-of` turns a node's address into its number."
+  [{:keys [ip dir node-of]}]
   (let [log (atom [])
-        port 15353
-        number (into {} (map-indexed (fn [i node] [(get node-addresses node node) (inc i)]) nodes))]
+        port 15353]
     {:ip ip
      :log log
      :origin (atom nil)
      :named (start-named! dir ip port)
      :nameserver (str ip ":" port)
-     :witness (witness/start! {:port 0 :upstream [ip port] :cluster cluster :node-of number :log log})
+     :witness (witness/start! {:port 0 :upstream [ip port] :cluster cluster :node-of node-of :log log})
      :regions (into {} (for [[service regions] services [region _] regions]
                          [[service region] (regions/start! region)]))
      :controls (mapv regions/start! ["one" "two" "three"])}))

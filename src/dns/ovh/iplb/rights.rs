@@ -12,10 +12,13 @@ use super::{
     is_ours,
 };
 use crate::{
-    core::record::Record,
+    core::{
+        names::RegionName,
+        record::{Record, RrSet},
+    },
     dns::{
-        Finding,
-        inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
+        Finding, ProviderError,
+        inspect::subject::{CREDENTIALS, RIGHTS, VALUES, ZONE},
     },
 };
 
@@ -87,6 +90,24 @@ impl Ovh {
             }
         }
         findings
+    }
+
+    /// Whether the farm has the servers that the regions name. What keeps it from being read, [`Self::look_at_farm`] says.
+    pub(in super::super) async fn look_at_servers(
+        &self,
+        record: &Record,
+        regions: &[(RegionName, RrSet)],
+    ) -> Vec<Finding> {
+        let Ok(place) = Place::of(record) else { return vec![] };
+        let Ok(farm) = self.farm(&place).await else { return vec![] };
+        let of_region = |(region, rrset): &(RegionName, RrSet)| match farm.servers_of(&place, rrset) {
+            Ok(_) => Finding::pass(VALUES, format!("{region}: the {place} has {rrset}")),
+            Err(ProviderError::Permanent { message, hint }) => {
+                Finding::fail(VALUES, format!("{region}: {message}"), hint)
+            }
+            Err(other) => Finding::of_error(VALUES, &other),
+        };
+        regions.iter().map(of_region).collect()
     }
 
     /// Whether the farm is there and nothing of others is staged; says whether OVH answered at all.
