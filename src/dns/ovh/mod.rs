@@ -1,4 +1,4 @@
-//! OVH's DNS zones, and its load balancers ([`iplb`]). Grade C: the API knows no condition, so a stale write is detected, not
+//! OVH's DNS zones, and its load balancers (module `iplb`). Grade C: the API knows no condition, so a stale write is detected, not
 //! refused.
 //!
 //! Edits are staged in the zone and published by `refresh`. A write goes
