@@ -17,13 +17,13 @@
 (defn dir [node] (str "/opt/quorate-jepsen/" node))
 (defn pid-file [node] (str (dir node) "/pid"))
 (defn log-file [node] (str (dir node) "/log"))
-(defn member [test node] (str (fleet/number test node) "=" node "@" (ctl/endpoint test node)))
+(defn member [test node] (str (fleet/number test node) "=" (world/site node) "@" (ctl/endpoint test node)))
 
 (defn configuration [test node]
   (let [{:keys [ip witness nameserver controls]} @(:world test)
         home (dir node)
         address (ctl/endpoint test node)]
-    (str "[node]\ncluster = '" world/cluster "'\nid = " (fleet/number test node) "\nsite = '" node "'\ndata = '" home "/data'\n"
+    (str "[node]\ncluster = '" world/cluster "'\nid = " (fleet/number test node) "\nsite = '" (world/site node) "'\ndata = '" home "/data'\n"
          "listen = '" address "'\nadvertise = '" address "'\nhttp = 'off'\n"
          "[tls]\nca = '" home "/ca.crt'\ncertificate = '" home "/node.crt'\nkey = '" home "/node.key'\n"
          "[timing]\nheartbeat = '200ms'\nelection = ['1s', '2s']\nreport = '500ms'\n"

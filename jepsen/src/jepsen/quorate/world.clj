@@ -21,13 +21,18 @@
 
 (def policy {:interval-ms 1000 :timeout-ms 600 :fall 3 :rise 2 :cooldown-ms 5000 :ttl-ms 5000 :reconcile-ms 5000})
 
+(defn site
+  "A node is its own site, named as sites may be: an address or a name with dots is none."
+  [node]
+  (str/replace (str/lower-case node) #"[^a-z0-9]" "-"))
+
 (defn setup
   "The first operation of the history: what the checkers must know."
   [test]
   (let [{:keys [interval-ms timeout-ms fall cooldown-ms ttl-ms reconcile-ms]} policy
         floor (+ (* (dec fall) interval-ms) timeout-ms)]
     {:cluster cluster
-     :sites (into (sorted-map) (map-indexed (fn [i node] [(inc i) node]) (take 3 (:nodes test))))
+     :sites (into (sorted-map) (map-indexed (fn [i node] [(inc i) (site node)]) (take 3 (:nodes test))))
      :lease-ms 2000 :slack-ms 3000 :grace-ms 10000
      :services (into {} (for [[name regions] services]
                           [name {:grade :A :values (into {} (for [[region value] regions] [region [value]]))
