@@ -6,8 +6,8 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    sync::{Arc, LazyLock},
-    time::Duration,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -17,10 +17,16 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::{
-    client::{http::SharedHttpClient, result::SdkError},
+    box_error::BoxError,
+    client::{
+        http::SharedHttpClient,
+        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef, dyn_dispatch_hint},
+        result::SdkError,
+        runtime_components::RuntimeComponents,
+    },
     http::Response,
 };
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format, error::metadata::ProvideErrorMetadata};
 use tokio::sync::OnceCell;
 
 use crate::secret::Secret;
@@ -99,6 +105,41 @@ async fn load(settings: &Settings) -> SdkConfig {
         loader = loader.credentials_provider(Credentials::new(id.expose(), secret.expose(), token, None, "quorate"));
     }
     loader.load().await
+}
+
+/// AWS's clock, as its answers tell it (`Date`): AWS refuses what is signed more than a few minutes off. An interceptor of the
+/// clients whose answers it follows.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Arc<Mutex<Option<i64>>>);
+
+impl Clock {
+    /// By how many seconds AWS was ahead of this machine at its last answer; `None` before the first.
+    #[must_use]
+    pub fn ahead(&self) -> Option<i64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Clock {
+    fn name(&self) -> &'static str {
+        "clock"
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(theirs) = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok()) {
+            let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let ahead = theirs.secs().saturating_sub(i64::try_from(ours).unwrap_or(i64::MAX));
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+        }
+        Ok(())
+    }
 }
 
 /// Why AWS did not do what it was asked, by what it means to whoever asked.

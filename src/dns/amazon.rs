@@ -5,11 +5,17 @@ use std::{error::Error, time::Duration};
 use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{ProviderError, clip, http::Effect};
-use crate::aws::Fault;
+use super::{
+    Finding, ProviderError, clip,
+    http::Effect,
+    inspect::subject::{CLOCK, CREDENTIALS},
+};
+use crate::aws::{Clock, Fault};
 
 /// The longest that a `Retry-After` is believed.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
+/// AWS takes signatures that are up to 5 minutes off, some services up to 15: it is told a little before.
+const SKEW_LIMIT: u64 = 240;
 /// The codes by which AWS asks to be asked later; nothing was done.
 const LATER: [&str; 7] = [
     "PriorRequestNotComplete",
@@ -98,4 +104,28 @@ fn known(code: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// How far the clocks are apart, of which signatures depend.
+pub(super) fn clock(clock: &Clock) -> Finding {
+    let Some(ahead) = clock.ahead() else {
+        return Finding::unknown(CLOCK, "no answer of AWS told the time", "compare this machine's clock with another");
+    };
+    let by = ahead.unsigned_abs();
+    let figure = match ahead {
+        // The answer's way is part of it, and it tells whole seconds.
+        -2..=2 => "AWS's clock and this node's agree to about a second".to_owned(),
+        3.. => format!("AWS's clock is {by} s ahead"),
+        _ => format!("AWS's clock is {by} s behind"),
+    };
+    if by < SKEW_LIMIT {
+        return Finding::pass(CLOCK, figure);
+    }
+    Finding::fail(CLOCK, figure, "AWS refuses what is signed more than 5 minutes off: set this machine's clock by NTP")
+}
+
+/// What stands beside a first call that failed, and beside one that did not.
+pub(super) fn first_call(of: &Clock, failed: Option<Finding>) -> Vec<Finding> {
+    let known = failed.unwrap_or_else(|| Finding::pass(CREDENTIALS, "AWS knows the access key"));
+    vec![known, clock(of)]
 }

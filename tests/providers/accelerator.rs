@@ -410,17 +410,17 @@ async fn rights_are_found_out_without_turning_anything() {
     let outcomes = |findings: &[Finding]| findings.iter().map(|finding| finding.outcome).collect::<Vec<_>>();
     let findings = at.other().rights(&web()).await;
     let (pass, fail, unknown) = (RuleOutcome::Pass, RuleOutcome::Fail, RuleOutcome::Unknown);
-    assert_eq!(outcomes(&findings), [pass, pass, pass, pass, unknown], "{findings:?}");
-    assert!(findings[4].figure.contains(TAG), "{findings:?}");
+    assert_eq!(outcomes(&findings), [pass, pass, pass, pass, pass, unknown], "{findings:?}");
+    assert!(findings[5].figure.contains(TAG), "{findings:?}");
     at.fake.deny("UpdateEndpointGroup");
     let findings = at.other().rights(&web()).await;
-    assert_eq!(outcomes(&findings), [pass, pass, fail, pass, unknown], "{findings:?}");
-    assert!(findings[2].hint.contains("provider policy global-accelerator"), "{findings:?}");
+    assert_eq!(outcomes(&findings), [pass, pass, pass, fail, pass, unknown], "{findings:?}");
+    assert!(findings[3].hint.contains("provider policy global-accelerator"), "{findings:?}");
     assert!(at.fake.take_history().is_empty() && at.fence().is_none(), "something was changed");
     for (key, says) in [("expired", "expired"), ("unknown", "does not know the access key")] {
         at.fake.set_key(key);
         let findings = at.other().rights(&web()).await;
-        assert!(findings.len() == 1 && findings[0].outcome == fail, "{findings:?}");
+        assert!(findings.len() == 2 && findings[0].outcome == fail, "{findings:?}");
         assert!(format!("{findings:?}").contains(says), "{findings:?}");
     }
 }

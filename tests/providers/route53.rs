@@ -1,13 +1,19 @@
 //! `route53` at ministack, which boto3 is run against first, and what only Route 53 has: aliases, weights, change ids.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
+use aws_smithy_types::{DateTime, date_time::Format};
 use quorate::{
     aws::{Keys, Settings},
     core::{
         names::Epoch,
         record::{Fence, Record, RecordType, RecordValue, RrSet},
+        safety::RuleOutcome,
     },
     dns::{
         Change, Provider, ProviderError,
@@ -253,6 +259,12 @@ async fn an_alias_fails_over_to_another_alias() {
     assert_eq!((found.alias.as_deref(), found.ttl), (Some("us.elb.example.net."), None));
 }
 
+fn in_ten_minutes() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let then = DateTime::from_secs(i64::try_from(now).expect("a time") + 600);
+    then.fmt(Format::HttpDate).expect("a date")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_are_found_out_without_changing_anything() {
     let Some(server) = Ministack::start() else { return };
@@ -267,6 +279,14 @@ async fn rights_are_found_out_without_changing_anything() {
     proxy.fail_next(WRITE, refusal(403, "AccessDenied"));
     let said = format!("{:?}", provider.rights(&www).await);
     assert!(said.contains("Fail") && said.contains("provider policy route53"), "{said}");
+    assert!(said.contains("agree to about a second"), "{said}");
+    // What is signed by a clock that is off is refused, and the answer tells the time.
+    let Fault::Refuse(mut expired) = refusal(403, "RequestExpired") else { unreachable!() };
+    expired.headers.push(("date", in_ten_minutes()));
+    proxy.fail_next(READ, Fault::Refuse(expired));
+    let findings = provider.rights(&www).await;
+    let clock = findings.iter().find(|finding| finding.subject == "clock").expect("the clock");
+    assert!(clock.outcome == RuleOutcome::Fail && clock.figure.ends_with(" s ahead"), "{findings:?}");
     assert_eq!(zone.sets().await, before);
 }
 

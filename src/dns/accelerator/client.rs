@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use aws_sdk_globalaccelerator::{
     Client as Sdk,
+    config::Builder as Config,
     types::{AcceleratorStatus, Tag},
 };
 use tokio::sync::OnceCell;
@@ -15,7 +16,7 @@ use super::{
     refusal::meaning,
 };
 use crate::{
-    aws::Access,
+    aws::{Access, Clock},
     core::record::{Fence, Record},
 };
 
@@ -31,6 +32,8 @@ const PAGES: usize = 50;
 pub(super) struct Client {
     access: Access,
     sdk: OnceCell<Sdk>,
+    /// AWS's.
+    pub(super) clock: Clock,
     timeout: Duration,
     account: Option<String>,
     /// The ARNs of accelerators that were looked up, by id.
@@ -42,6 +45,7 @@ impl Client {
         Self {
             access: Access::new(config.aws.clone()),
             sdk: OnceCell::new(),
+            clock: Clock::default(),
             timeout: config.timeout,
             account: config.account_id.clone(),
             found: Mutex::default(),
@@ -49,7 +53,10 @@ impl Client {
     }
 
     async fn sdk(&self) -> &Sdk {
-        let make = || async { Sdk::new(&self.access.config(REGION, self.timeout).await) };
+        let make = || async {
+            let config = Config::from(&self.access.config(REGION, self.timeout).await);
+            Sdk::from_conf(config.interceptor(self.clock.clone()).build())
+        };
         Box::pin(self.sdk.get_or_init(make)).await
     }
 

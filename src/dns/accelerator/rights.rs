@@ -5,7 +5,8 @@ use serde_json::json;
 use super::{
     super::{
         Finding, Grant, ProviderError,
-        inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
+        amazon::first_call,
+        inspect::subject::{RIGHTS, ZONE},
     },
     Accelerator,
     pool::{self, Ids, OPEN},
@@ -17,17 +18,16 @@ impl Accelerator {
     pub(super) async fn look_at_rights(&self, record: &Record) -> Vec<Finding> {
         let place = match self.client.place(record).await {
             Ok(place) => place,
-            Err(error) => return vec![Finding::of_error(ZONE, &error)],
+            Err(error) => return first_call(&self.client.clock, Some(Finding::of_error(ZONE, &error))),
         };
         let found = match self.look(record, &place).await {
             Ok(found) => found,
-            Err(error) => return vec![Finding::of_error(ZONE, &error)],
+            Err(error) => return first_call(&self.client.clock, Some(Finding::of_error(ZONE, &error))),
         };
         let regions: Vec<_> = found.groups.iter().map(|group| group.region.as_str()).collect();
-        let mut findings = vec![
-            Finding::pass(CREDENTIALS, "AWS knows the access key"),
-            Finding::pass(ZONE, format!("{} has endpoint groups in {}", place.listener, regions.join(", "))),
-        ];
+        let mut findings = first_call(&self.client.clock, None);
+        let groups = format!("{} has endpoint groups in {}", place.listener, regions.join(", "));
+        findings.push(Finding::pass(ZONE, groups));
         // A group that nobody can have made: AWS looks at rights before it looks for the group.
         let nobody = format!("{}/endpoint-group/quorate{:016x}", place.listener, rand::random::<u64>());
         findings.push(match self.client.turn(&nobody, OPEN).await {

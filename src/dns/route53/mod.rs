@@ -32,6 +32,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_route53::{
     Client,
+    config::Builder as Config,
     types::{
         Change as SetChange, ChangeAction, ChangeBatch, ChangeStatus, HostedZoneConfig, ResourceRecordSet, RrType,
     },
@@ -41,7 +42,7 @@ use tokio::sync::OnceCell;
 
 use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt, http::Effect};
 use crate::{
-    aws::{Access, Settings},
+    aws::{Access, Clock, Settings},
     core::record::{DomainName, Record, RecordValue, RrSet},
 };
 use refusal::meaning;
@@ -87,6 +88,7 @@ impl Route53Config {
 pub struct Route53 {
     access: Access,
     client: OnceCell<Client>,
+    clock: Clock,
     hosted_zones: Mutex<BTreeMap<DomainName, String>>,
     set_identifier: Option<String>,
     timeout: Duration,
@@ -108,6 +110,7 @@ impl Route53 {
         Self {
             access: Access::new(config.aws.clone()),
             client: OnceCell::new(),
+            clock: Clock::default(),
             hosted_zones: Mutex::new(config.hosted_zones.clone()),
             set_identifier: config.set_identifier.clone(),
             timeout: config.timeout,
@@ -116,7 +119,10 @@ impl Route53 {
     }
 
     async fn client(&self) -> &Client {
-        let make = || async { Client::new(&self.access.config(REGION, self.timeout).await) };
+        let make = || async {
+            let config = Config::from(&self.access.config(REGION, self.timeout).await);
+            Client::from_conf(config.interceptor(self.clock.clone()).build())
+        };
         Box::pin(self.client.get_or_init(make)).await
     }
 

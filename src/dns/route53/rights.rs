@@ -6,8 +6,9 @@ use serde_json::json;
 use super::{
     super::{
         Finding, Grant, ProviderError,
+        amazon::first_call,
         http::Effect,
-        inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
+        inspect::subject::{RIGHTS, ZONE},
     },
     Route53, entry,
     refusal::meaning,
@@ -19,16 +20,14 @@ impl Route53 {
     pub(super) async fn look_at_rights(&self, record: &Record) -> Vec<Finding> {
         let zone = match self.zone_id(&record.zone).await {
             Ok(zone) => zone,
-            Err(error) => return vec![Finding::of_error(ZONE, &error)],
+            Err(error) => return first_call(&self.clock, Some(Finding::of_error(ZONE, &error))),
         };
         let found = match self.look(record).await {
             Ok(found) => found,
-            Err(error) => return vec![Finding::of_error(ZONE, &error)],
+            Err(error) => return first_call(&self.clock, Some(Finding::of_error(ZONE, &error))),
         };
-        let mut findings = vec![
-            Finding::pass(CREDENTIALS, "AWS knows the access key"),
-            Finding::pass(ZONE, format!("hosted zone {zone} serves {}", record.zone)),
-        ];
+        let mut findings = first_call(&self.clock, None);
+        findings.push(Finding::pass(ZONE, format!("hosted zone {zone} serves {}", record.zone)));
         let what = format!("{record} and {} TXT in one batch", record.fence_name());
         findings.push(match self.impossible(record, found.set.as_ref(), &zone).await {
             Err(ProviderError::Stale(_)) => Finding::pass(RIGHTS, format!("the access key may change {what}")),
