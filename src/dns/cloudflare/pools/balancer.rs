@@ -1,7 +1,10 @@
 //! A load balancer as Cloudflare's API has it: the values that it holds, the fence in its description, and the PATCH that
 //! changes both.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,7 +33,13 @@ pub(super) struct Pool {
 
 /// The pools that there are, and what services call them.
 #[derive(Debug, Clone)]
-pub(super) struct Pools(Vec<Pool>);
+pub(super) struct Pools {
+    all: Vec<Pool>,
+    /// What each goes by, by its id.
+    called: BTreeMap<String, String>,
+    /// The first that goes by a name.
+    first: BTreeMap<String, usize>,
+}
 
 /// `GET /zones/{zone}/load_balancers`: one of them. What is not named here stays as it is.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -79,25 +88,34 @@ impl Pool {
 }
 
 impl Pools {
+    /// An account can have hundreds of pools: names are counted once.
     pub(super) fn new(pools: Vec<Pool>) -> Self {
-        Self(pools)
+        let mut bearers: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in pools.iter().filter_map(Pool::name) {
+            *bearers.entry(name).or_default() += 1;
+        }
+        let (mut called, mut first) = (BTreeMap::new(), BTreeMap::new());
+        for (at, pool) in pools.iter().enumerate() {
+            let alone = pool.name().filter(|name| bearers[name] == 1);
+            let goes_by = called.entry(pool.id.clone()).or_insert_with(|| alone.unwrap_or(&pool.id).to_owned());
+            first.entry(goes_by.clone()).or_insert(at);
+        }
+        Self { all: pools, called, first }
     }
 
     /// What the pool of this id goes by: its name, unless another has that, too; else the id itself.
     fn called<'a>(&'a self, id: &'a str) -> &'a str {
-        let name = self.0.iter().find(|pool| pool.id == id).and_then(Pool::name);
-        let alone = |name: &&str| self.0.iter().filter(|pool| pool.name() == Some(name)).count() == 1;
-        name.filter(alone).unwrap_or(id)
+        self.called.get(id).map_or(id, String::as_str)
     }
 
     /// The pool that goes by this.
     fn find(&self, called: &str) -> Result<&Pool, ProviderError> {
-        if let Some(pool) = self.0.iter().find(|pool| self.called(&pool.id) == called) {
-            return Ok(pool);
+        if let Some(at) = self.first.get(called) {
+            return Ok(&self.all[*at]);
         }
         let message = format!("Cloudflare has no pool `{called}` in this account");
-        let same = self.0.iter().filter(|pool| pool.name == called).map(|pool| &*pool.id).collect::<Vec<_>>();
-        let hint = match self.0.iter().find(|pool| pool.id == called) {
+        let same = self.all.iter().filter(|pool| pool.name == called).map(|pool| &*pool.id).collect::<Vec<_>>();
+        let hint = match self.all.iter().find(|pool| pool.id == called) {
             Some(pool) => format!("that is the id of a pool: call it by its name, `{}`", clip(&pool.name)),
             None if same.len() > 1 => {
                 format!(
@@ -106,7 +124,7 @@ impl Pools {
                 )
             }
             None => {
-                let known = self.0.iter().map(|pool| self.called(&pool.id)).take(20).collect::<Vec<_>>().join(", ");
+                let known = self.all.iter().map(|pool| self.called(&pool.id)).take(20).collect::<Vec<_>>().join(", ");
                 format!("correct the service file, or make the pool; there are: {}", clip(&known))
             }
         };
@@ -115,9 +133,9 @@ impl Pools {
 
     /// How many there are, and the first of their names.
     pub(super) fn in_words(&self) -> String {
-        let names: Vec<_> = self.0.iter().map(|pool| self.called(&pool.id)).take(5).collect();
-        let more = if self.0.len() > names.len() { ", …" } else { "" };
-        format!("{}: {}{more}", self.0.len(), clip(&names.join(", ")))
+        let names: Vec<_> = self.all.iter().map(|pool| self.called(&pool.id)).take(5).collect();
+        let more = if self.all.len() > names.len() { ", …" } else { "" };
+        format!("{}: {}{more}", self.all.len(), clip(&names.join(", ")))
     }
 }
 
