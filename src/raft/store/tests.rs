@@ -14,7 +14,7 @@ use std::{
 
 use openraft::{
     EntryPayload,
-    storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt},
+    storage::{RaftLogStorage, RaftLogStorageExt},
 };
 
 use super::{dir::IDENTITY, *};
@@ -139,42 +139,6 @@ async fn a_store_is_never_made_where_one_is_expected() {
     assert!(matches!(open(dir.path()), Err(OpenError::Locked(_))), "a second process");
     drop(store);
     open(dir.path()).unwrap();
-}
-
-#[tokio::test]
-async fn appends_that_wait_share_a_sync() {
-    let dir = Fresh::new();
-    let mut store = dir.open();
-    let mut waiting = Vec::new();
-    for i in 0..200 {
-        let (sender, receiver) = TypeConfig::oneshot_pair();
-        store.append([entry(1, i, 0)], IOFlushed::signal(sender)).await.unwrap();
-        waiting.push(receiver);
-    }
-    for outcome in waiting {
-        outcome.await.unwrap().unwrap();
-    }
-    // Each write of the vote file counts one.
-    drop(store);
-    let (_, meta) = MetaFile::open(&dir.path().join(META)).unwrap();
-    assert!(meta.seq < 100, "{} syncs for 200 appends", meta.seq);
-}
-
-trait OneshotPair {
-    fn oneshot_pair() -> (
-        openraft::type_config::alias::OneshotSenderOf<TypeConfig, io::Result<()>>,
-        openraft::type_config::alias::OneshotReceiverOf<TypeConfig, io::Result<()>>,
-    );
-}
-
-impl OneshotPair for TypeConfig {
-    fn oneshot_pair() -> (
-        openraft::type_config::alias::OneshotSenderOf<TypeConfig, io::Result<()>>,
-        openraft::type_config::alias::OneshotReceiverOf<TypeConfig, io::Result<()>>,
-    ) {
-        use openraft::type_config::TypeConfigExt;
-        TypeConfig::oneshot()
-    }
 }
 
 #[tokio::test]

@@ -198,3 +198,43 @@ impl Meta {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::type_config::TypeConfigExt;
+
+    use super::{
+        super::{
+            dir::{LOG, META, create_store},
+            format::NO_HASH,
+        },
+        *,
+    };
+    use crate::raft::types::log_id;
+
+    /// All of them wait before the first is written, so that it does not depend on which is faster, disk or test.
+    #[tokio::test]
+    async fn appends_that_wait_share_a_sync() {
+        let dir = tempfile::tempdir().unwrap();
+        create_store(dir.path(), &"test".parse().unwrap(), 1).unwrap();
+        let meta_path = dir.path().join(META);
+        let (file, meta) = MetaFile::open(&meta_path).unwrap();
+        let before = meta.seq;
+        let engine = Arc::new(Engine::open(&dir.path().join(LOG)).unwrap());
+        let (jobs, queue) = sync_channel(QUEUE);
+        let mut waiting = vec![];
+        for index in 0..200 {
+            let (sender, receiver) = TypeConfig::oneshot();
+            let done = IOFlushed::signal(sender);
+            jobs.send(Job::Append { last: log_id(1, index), hash: NO_HASH, done }).unwrap();
+            waiting.push(receiver);
+        }
+        drop(jobs);
+        Worker { engine, file, meta, dirty: false, failed: None }.run(&queue);
+        for outcome in waiting {
+            outcome.await.unwrap().unwrap();
+        }
+        let (_, meta) = MetaFile::open(&meta_path).unwrap();
+        assert_eq!((meta.seq, meta.last), (before + 1, Some(log_id(1, 199))), "one sync for all of them");
+    }
+}
