@@ -14,10 +14,6 @@ use quorate::core::sabotage::Sabotage;
 /// The seeds within which the simulation must notice what the model does not.
 const SEEDS: &str = "500";
 
-/// What a user sets of cargo's environment, and CI.
-const KEPT: [&str; 5] =
-    ["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_NET_OFFLINE", "CARGO_TARGET_DIR", "CARGO_TERM_COLOR"];
-
 /// What is asked of the model or the simulation, which break no promise about what clients read.
 fn rules() -> impl Iterator<Item = Sabotage> {
     Sabotage::ALL.iter().copied().filter(|rule| *rule != Sabotage::StaleReads)
@@ -25,15 +21,7 @@ fn rules() -> impl Iterator<Item = Sabotage> {
 
 /// Runs a test of this package with a rule broken; what it says was violated, if it noticed.
 fn try_out(test: &str, broken: Sabotage, arguments: &[&str]) -> Option<String> {
-    let mut cargo = Command::new(env!("CARGO"));
-    // What cargo sets for the test that runs now is not what it was built with: some build scripts look at it, and would be run
-    // again, here and afterwards.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_")) {
-        if !KEPT.iter().any(|kept| *kept == name) {
-            cargo.env_remove(name);
-        }
-    }
-    let output = cargo
+    let output = Command::new(env!("CARGO"))
         .args(["test", "--quiet", "--profile", "simulation", "--features", "testing", "--test", test])
         .args(["--", "--nocapture"])
         .args(arguments)
