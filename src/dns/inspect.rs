@@ -3,14 +3,19 @@
 //! An [`Inspector`] is all that a drill and `quoratectl provider check` ever hold of a provider. It has no way to write, so
 //! that whatever is built on it cannot write either.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Grade, Provider, ProviderError, Providers, Reading};
 use crate::core::{
     names::{ProviderName, RegionName},
-    record::{Record, RrSet},
+    record::{DomainName, Record, RrSet},
     safety::RuleOutcome,
 };
 
@@ -79,6 +84,11 @@ pub struct Grant {
     pub place: String,
     /// What to paste or open there.
     pub text: String,
+}
+
+/// The zones of some records, each once and in order.
+pub(super) fn zones<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeSet<&'r DomainName> {
+    records.into_iter().map(|record| &record.zone).collect()
 }
 
 /// A provider that can be asked and not written to.

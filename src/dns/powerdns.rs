@@ -20,7 +20,10 @@ use serde_json::{Value, json};
 use super::{
     Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt, clip,
     http::{self, Answer, BaseUrl, Effect},
-    inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
+    inspect::{
+        self,
+        subject::{CREDENTIALS, RIGHTS, ZONE},
+    },
     text::{quote, unquote},
 };
 use crate::{
@@ -272,9 +275,7 @@ impl Provider for PowerDns {
 /// What its configuration needs, and why an API key is no least privilege.
 #[must_use]
 pub fn policy(records: &[Record]) -> Vec<Grant> {
-    let mut zones: Vec<_> = records.iter().map(|record| record.zone.to_string()).collect();
-    zones.sort();
-    zones.dedup();
+    let zones: Vec<_> = inspect::zones(records).into_iter().map(ToString::to_string).collect();
     vec![Grant {
         place: "pdns.conf, if the API must be used".to_owned(),
         text: format!(

@@ -20,10 +20,11 @@ use quorate::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    contract::{Handle, Of, RETRY_AFTER, Subject, Trouble, Truth},
+    contract::{Handle, Of, Subject, Trouble, Truth},
     fake_accelerator::{ACCELERATOR, ACCOUNT, FakeAccelerator, IDLE, KEY, LISTENER, REGIONS, SECRET, listener_arn},
     fault_proxy::{Fault, FaultProxy, Reply},
     ministack::PACKAGES,
+    over_http::{self, Refusals},
     python,
 };
 
@@ -77,11 +78,9 @@ fn web() -> Record {
 }
 
 /// An error as AWS words it.
-fn refusal(status: u16, exception: &str) -> Fault {
+fn refusal(status: u16, exception: &str) -> Reply {
     let body = format!(r#"{{"__type":"{exception}","message":"refused"}}"#);
-    let kind = "application/x-amz-json-1.1".to_owned();
-    let headers = vec![("content-type", kind), ("retry-after", RETRY_AFTER.as_secs().to_string())];
-    Fault::Refuse(Reply { status, headers, body })
+    over_http::refusal(status, "application/x-amz-json-1.1", &body)
 }
 
 impl AtFake {
@@ -146,21 +145,20 @@ impl Subject for AtFake {
 
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         let fault = match trouble {
-            Trouble::AnswerLost { applied } => Fault::Drop { applied },
-            Trouble::TooMany if of == Of::Reading => refusal(429, "TooManyRequestsException"),
-            Trouble::TooMany => refusal(400, "ThrottlingException"),
             // Documented with the status 400.
             Trouble::ServerError { applied: false } if of == Of::Reading => {
-                refusal(400, "InternalServiceErrorException")
+                Fault::Refuse(refusal(400, "InternalServiceErrorException"))
             }
             Trouble::ServerError { applied } => Fault::html(500, applied),
-            Trouble::Flood => Fault::flood(),
-            Trouble::Garbage => Fault::garbage(),
-            Trouble::Hang { applied } => Fault::Hang { applied },
-            Trouble::EmptyAnswer => Fault::empty(false),
-            Trouble::Expired => refusal(400, "ExpiredTokenException"),
-            Trouble::Forbidden => refusal(400, "AccessDeniedException"),
-            Trouble::Held => Fault::Hold,
+            other => {
+                let too_many = match of {
+                    Of::Reading => refusal(429, "TooManyRequestsException"),
+                    Of::Writing => refusal(400, "ThrottlingException"),
+                };
+                let expired = refusal(400, "ExpiredTokenException");
+                let forbidden = refusal(400, "AccessDeniedException");
+                over_http::fault(other, Refusals { too_many, expired, forbidden })
+            }
         };
         let call = match (of, trouble) {
             (Of::Reading, _) => GROUPS,

@@ -23,7 +23,7 @@ use crate::{
     contract::{Handle, Of, Subject, Trouble, Truth},
     fake_cloudflare::{FakeCloudflare, Scope, TOKEN, ZONE_ID},
     fault_proxy::FaultProxy,
-    over_http::{OverHttp, refusal},
+    over_http::{OverHttp, Refusals, refusal},
     python,
 };
 
@@ -46,9 +46,11 @@ pub async fn subject() -> Option<Box<dyn Subject>> {
         proxy: FaultProxy::start(fake.http.address).await,
         read: ("GET", "/dns_records"),
         write: ("POST", "/dns_records/batch"),
-        too_many: refused(429, 971, "Please wait and consider throttling your request speed"),
-        expired: refused(401, 1_000, "Invalid API Token"),
-        forbidden: refused(403, 10_000, "Authentication error"),
+        refusals: Refusals {
+            too_many: refused(429, 971, "Please wait and consider throttling your request speed"),
+            expired: refused(401, 1_000, "Invalid API Token"),
+            forbidden: refused(403, 10_000, "Authentication error"),
+        },
     };
     Some(Box::new(AtCloudflare { fake, http }))
 }

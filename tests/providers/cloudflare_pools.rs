@@ -26,9 +26,10 @@ use quorate::{
 use serde_json::{Value, json};
 
 use crate::{
-    contract::{Handle, Of, RETRY_AFTER, Subject, Trouble, Truth, epoch_of},
+    contract::{Handle, Of, Subject, Trouble, Truth, epoch_of},
     fake_cloudflare::{ALL, FakeCloudflare, Scope, TOKEN, ZONE_ID},
     fault_proxy::{Fault, FaultProxy, Reply},
+    over_http::{self, Refusals},
 };
 
 const ZONE: &str = "example.test";
@@ -99,11 +100,9 @@ async fn switch(pools: &CloudflarePools, values: &[&str], epoch: u64) -> Result<
 }
 
 /// An error as Cloudflare words it.
-fn refusal(status: u16, code: i64) -> Fault {
+fn refusal(status: u16, code: i64) -> Reply {
     let body = json!({ "success": false, "errors": [{ "code": code, "message": "no" }], "result": null }).to_string();
-    let headers =
-        vec![("content-type", "application/json".to_owned()), ("retry-after", RETRY_AFTER.as_secs().to_string())];
-    Fault::Refuse(Reply { status, headers, body })
+    over_http::refusal(status, "application/json", &body)
 }
 
 #[async_trait]
@@ -147,16 +146,11 @@ impl Subject for AtCloudflare {
 
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         let fault = match trouble {
-            Trouble::AnswerLost { applied } => Fault::Drop { applied },
-            Trouble::TooMany => refusal(429, 971),
-            Trouble::ServerError { applied } => Fault::html(502, applied),
-            Trouble::Garbage => Fault::garbage(),
-            Trouble::Flood => Fault::flood(),
-            Trouble::Hang { applied } => Fault::Hang { applied },
             Trouble::EmptyAnswer => Fault::empty(of == Of::Writing),
-            Trouble::Expired => refusal(401, 1_000),
-            Trouble::Forbidden => refusal(403, 10_000),
-            Trouble::Held => Fault::Hold,
+            other => {
+                let (too_many, expired) = (refusal(429, 971), refusal(401, 1_000));
+                over_http::fault(other, Refusals { too_many, expired, forbidden: refusal(403, 10_000) })
+            }
         };
         self.proxy.fail_next(if of == Of::Reading { READ } else { WRITE }, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });

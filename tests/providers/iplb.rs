@@ -12,8 +12,8 @@ use quorate::{
 use crate::{
     contract::{Handle, Of, Subject, Trouble, Truth},
     fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeOvh, balancer::FakeFarm},
-    fault_proxy::{Fault, FaultProxy},
-    ovh::refusal,
+    fault_proxy::FaultProxy,
+    ovh,
 };
 
 const BALANCER: &str = "ip-203.0.113.1";
@@ -111,18 +111,7 @@ impl Subject for AtBalancer {
             (Of::Writing, Trouble::TooMany | Trouble::Expired | Trouble::Forbidden | Trouble::Held) => STAGE,
             (Of::Writing, _) => PUBLISH,
         };
-        let fault = match trouble {
-            Trouble::AnswerLost { applied } => Fault::Drop { applied },
-            Trouble::TooMany => refusal(429, ""),
-            Trouble::ServerError { applied } => Fault::html(502, applied),
-            Trouble::Garbage => Fault::garbage(),
-            Trouble::Flood => Fault::flood(),
-            Trouble::Hang { applied } => Fault::Hang { applied },
-            Trouble::EmptyAnswer => Fault::empty(of == Of::Writing),
-            Trouble::Expired => refusal(403, "INVALID_CREDENTIAL"),
-            Trouble::Forbidden => refusal(403, "NOT_GRANTED_CALL"),
-            Trouble::Held => Fault::Hold,
-        };
+        let fault = ovh::fault(of, trouble);
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
         Ok(if hangs { self.with(Duration::from_secs(3)) } else { self.provider() })
@@ -132,11 +121,8 @@ impl Subject for AtBalancer {
         self.proxy.disarm()
     }
 
-    /// A write publishes twice, servers and then fence: it is the first publication that must not be repeated.
     async fn sent(&self) -> usize {
-        let log = self.proxy.take_log();
-        let publications = log.iter().filter(|call| call.starts_with("POST") && call.ends_with("/refresh")).count();
-        publications.div_ceil(2)
+        ovh::sent(&self.proxy)
     }
 
     async fn caught(&self) {

@@ -8,14 +8,20 @@ use crate::{
 /// A call, by its method and a part of its path.
 pub type Call = (&'static str, &'static str);
 
-/// How an API words its refusals, and which calls go wrong.
+/// How an API words its refusals.
+#[derive(Clone)]
+pub struct Refusals {
+    pub too_many: Reply,
+    pub expired: Reply,
+    pub forbidden: Reply,
+}
+
+/// An API of which one call reads and one changes.
 pub struct OverHttp {
     pub proxy: FaultProxy,
     pub read: Call,
     pub write: Call,
-    pub too_many: Reply,
-    pub expired: Reply,
-    pub forbidden: Reply,
+    pub refusals: Refusals,
 }
 
 /// A refusal with a body of this type.
@@ -24,22 +30,27 @@ pub fn refusal(status: u16, content_type: &str, body: &str) -> Reply {
     Reply { status, headers, body: body.to_owned() }
 }
 
+/// What a trouble is over HTTP. An API that differs in one asks here for the others.
+pub fn fault(trouble: Trouble, refusals: Refusals) -> Fault {
+    match trouble {
+        Trouble::AnswerLost { applied } => Fault::Drop { applied },
+        Trouble::TooMany => Fault::Refuse(refusals.too_many),
+        Trouble::ServerError { applied } => Fault::html(502, applied),
+        Trouble::Garbage => Fault::garbage(),
+        Trouble::Flood => Fault::flood(),
+        Trouble::Hang { applied } => Fault::Hang { applied },
+        Trouble::EmptyAnswer => Fault::empty(false),
+        Trouble::Expired => Fault::Refuse(refusals.expired),
+        Trouble::Forbidden => Fault::Refuse(refusals.forbidden),
+        Trouble::Held => Fault::Hold,
+    }
+}
+
 impl OverHttp {
     /// Makes the next such call go wrong.
     pub fn fail_next(&self, of: Of, trouble: Trouble) {
-        let fault = match trouble {
-            Trouble::AnswerLost { applied } => Fault::Drop { applied },
-            Trouble::TooMany => Fault::Refuse(self.too_many.clone()),
-            Trouble::ServerError { applied } => Fault::html(502, applied),
-            Trouble::Garbage => Fault::garbage(),
-            Trouble::Flood => Fault::flood(),
-            Trouble::Hang { applied } => Fault::Hang { applied },
-            Trouble::EmptyAnswer => Fault::empty(false),
-            Trouble::Expired => Fault::Refuse(self.expired.clone()),
-            Trouble::Forbidden => Fault::Refuse(self.forbidden.clone()),
-            Trouble::Held => Fault::Hold,
-        };
-        self.proxy.fail_next(if of == Of::Reading { self.read } else { self.write }, fault);
+        let call = if of == Of::Reading { self.read } else { self.write };
+        self.proxy.fail_next(call, fault(trouble, self.refusals.clone()));
     }
 
     /// How often the call that changes was made since the last time.

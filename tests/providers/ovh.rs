@@ -10,10 +10,11 @@ use quorate::{
 };
 
 use crate::{
-    contract::{Handle, Of, RETRY_AFTER, Subject, Trouble, Truth},
+    contract::{Handle, Of, Subject, Trouble, Truth},
     dns_server::dig,
     fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeOvh},
     fault_proxy::{Fault, FaultProxy, Reply},
+    over_http::{self, Refusals},
 };
 
 const ZONE: &str = "example.test";
@@ -46,11 +47,31 @@ fn record(name: &str) -> Record {
 }
 
 /// An error as OVH words it.
-pub fn refusal(status: u16, code: &str) -> Fault {
+fn refusal(status: u16, code: &str) -> Reply {
     let body = format!(r#"{{"message":"refused","errorCode":"{code}","httpCode":"{status}","class":"Client"}}"#);
-    let headers =
-        vec![("content-type", "application/json".to_owned()), ("retry-after", RETRY_AFTER.as_secs().to_string())];
-    Fault::Refuse(Reply { status, headers, body })
+    over_http::refusal(status, "application/json", &body)
+}
+
+/// What goes wrong at OVH.
+pub fn fault(of: Of, trouble: Trouble) -> Fault {
+    match trouble {
+        Trouble::EmptyAnswer => Fault::empty(of == Of::Writing),
+        other => {
+            let refusals = Refusals {
+                too_many: refusal(429, ""),
+                expired: refusal(403, "INVALID_CREDENTIAL"),
+                forbidden: refusal(403, "NOT_GRANTED_CALL"),
+            };
+            over_http::fault(other, refusals)
+        }
+    }
+}
+
+/// A write publishes twice, values and then fence: it is the first publication that must not be repeated.
+pub fn sent(proxy: &FaultProxy) -> usize {
+    let log = proxy.take_log();
+    let publications = log.iter().filter(|call| call.starts_with("POST") && call.ends_with("/refresh")).count();
+    publications.div_ceil(2)
 }
 
 impl AtOvh {
@@ -113,21 +134,10 @@ impl Subject for AtOvh {
             (Of::Writing, Trouble::TooMany | Trouble::Expired | Trouble::Forbidden | Trouble::Held) => STAGE,
             (Of::Writing, _) => PUBLISH,
         };
-        let fault = match trouble {
-            Trouble::AnswerLost { applied } => Fault::Drop { applied },
-            Trouble::TooMany => refusal(429, ""),
-            Trouble::ServerError { applied } => Fault::html(502, applied),
-            Trouble::Garbage if of == Of::Writing => {
-                return Err("a refresh of OVH answers 200 without content, and whatever it holds is not read");
-            }
-            Trouble::Garbage => Fault::garbage(),
-            Trouble::Flood => Fault::flood(),
-            Trouble::Hang { applied } => Fault::Hang { applied },
-            Trouble::EmptyAnswer => Fault::empty(of == Of::Writing),
-            Trouble::Expired => refusal(403, "INVALID_CREDENTIAL"),
-            Trouble::Forbidden => refusal(403, "NOT_GRANTED_CALL"),
-            Trouble::Held => Fault::Hold,
-        };
+        if trouble == Trouble::Garbage && of == Of::Writing {
+            return Err("a refresh of OVH answers 200 without content, and whatever it holds is not read");
+        }
+        let fault = fault(of, trouble);
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
         Ok(if hangs { self.with(Duration::from_secs(3)) } else { self.provider() })
@@ -137,11 +147,8 @@ impl Subject for AtOvh {
         self.proxy.disarm()
     }
 
-    /// A write publishes twice, values and then fence: it is the first publication that must not be repeated.
     async fn sent(&self) -> usize {
-        let log = self.proxy.take_log();
-        let publications = log.iter().filter(|call| call.starts_with("POST") && call.ends_with("/refresh")).count();
-        publications.div_ceil(2)
+        sent(&self.proxy)
     }
 
     async fn caught(&self) {

@@ -20,7 +20,7 @@ use crate::{
     changes::{ADDRESSES, EU, FENCE, US, ZONE, change, nothing, record, rrset, switch, unquoted, www},
     contract::{Handle, Of, Subject, Trouble, Truth},
     fault_proxy::FaultProxy,
-    over_http::{OverHttp, refusal},
+    over_http::{OverHttp, Refusals, refusal},
     powerdns_server::{API_KEY, PowerDnsServer},
 };
 
@@ -43,9 +43,11 @@ pub async fn subject() -> Option<Box<dyn Subject>> {
         proxy: FaultProxy::start(server.api_address()).await,
         read: ("GET", "/zones/"),
         write: ("PATCH", "/zones/"),
-        too_many: refused(429, "Too Many Requests"),
-        expired: refused(401, "Unauthorized"),
-        forbidden: refused(403, "Forbidden"),
+        refusals: Refusals {
+            too_many: refused(429, "Too Many Requests"),
+            expired: refused(401, "Unauthorized"),
+            forbidden: refused(403, "Forbidden"),
+        },
     };
     Some(Box::new(AtPowerDns { server, http }))
 }

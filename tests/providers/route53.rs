@@ -23,9 +23,10 @@ use quorate::{
 };
 
 use crate::{
-    contract::{Handle, Of, RETRY_AFTER, Subject, Trouble, Truth},
+    contract::{Handle, Of, Subject, Trouble, Truth},
     fault_proxy::{Fault, FaultProxy, Reply},
     ministack::{KEY, Ministack, PACKAGES},
+    over_http::{self, Refusals},
     python,
     route53_zone::{Zone, set},
 };
@@ -70,13 +71,12 @@ fn record(name: &str, rtype: RecordType) -> Record {
 }
 
 /// An error as AWS words it.
-fn refusal(status: u16, code: &str) -> Fault {
+fn refusal(status: u16, code: &str) -> Reply {
     let body = format!(
         "<?xml version=\"1.0\"?><ErrorResponse xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Error>\
          <Type>Sender</Type><Code>{code}</Code><Message>refused</Message></Error><RequestId>r-1</RequestId></ErrorResponse>"
     );
-    let headers = vec![("content-type", "text/xml".to_owned()), ("retry-after", RETRY_AFTER.as_secs().to_string())];
-    Fault::Refuse(Reply { status, headers, body })
+    over_http::refusal(status, "text/xml", &body)
 }
 
 impl AtMinistack {
@@ -134,18 +134,16 @@ impl Subject for AtMinistack {
 
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         let fault = match trouble {
-            Trouble::AnswerLost { applied } => Fault::Drop { applied },
-            // Route 53 throttles with 400, other parts of AWS with 429.
-            Trouble::TooMany if of == Of::Reading => refusal(429, "TooManyRequestsException"),
-            Trouble::TooMany => refusal(400, "Throttling"),
             Trouble::ServerError { applied } => Fault::html(503, applied),
-            Trouble::Garbage => Fault::garbage(),
-            Trouble::Flood => Fault::flood(),
-            Trouble::Hang { applied } => Fault::Hang { applied },
-            Trouble::EmptyAnswer => Fault::empty(false),
-            Trouble::Expired => refusal(403, "ExpiredToken"),
-            Trouble::Forbidden => refusal(403, "AccessDenied"),
-            Trouble::Held => Fault::Hold,
+            other => {
+                // Route 53 throttles with 400, other parts of AWS with 429.
+                let too_many = match of {
+                    Of::Reading => refusal(429, "TooManyRequestsException"),
+                    Of::Writing => refusal(400, "Throttling"),
+                };
+                let (expired, forbidden) = (refusal(403, "ExpiredToken"), refusal(403, "AccessDenied"));
+                over_http::fault(other, Refusals { too_many, expired, forbidden })
+            }
         };
         let hangs = matches!(trouble, Trouble::Hang { .. });
         let provider = if hangs { self.with(Duration::from_secs(3)) } else { self.provider() };
@@ -276,12 +274,12 @@ async fn rights_are_found_out_without_changing_anything() {
     let before = zone.sets().await;
     let said = format!("{:?}", provider.rights(&www).await);
     assert!(said.contains("may change") && !said.contains("Fail"), "{said}");
-    proxy.fail_next(WRITE, refusal(403, "AccessDenied"));
+    proxy.fail_next(WRITE, Fault::Refuse(refusal(403, "AccessDenied")));
     let said = format!("{:?}", provider.rights(&www).await);
     assert!(said.contains("Fail") && said.contains("provider policy route53"), "{said}");
     assert!(said.contains("agree to about a second"), "{said}");
     // What is signed by a clock that is off is refused, and the answer tells the time.
-    let Fault::Refuse(mut expired) = refusal(403, "RequestExpired") else { unreachable!() };
+    let mut expired = refusal(403, "RequestExpired");
     expired.headers.push(("date", in_ten_minutes()));
     proxy.fail_next(READ, Fault::Refuse(expired));
     let findings = provider.rights(&www).await;

@@ -26,7 +26,7 @@ use crate::{
     dns_server::available,
     fake_http::{FakeHttp, forward},
     fault_proxy::FaultProxy,
-    over_http::{OverHttp, refusal},
+    over_http::{OverHttp, Refusals, refusal},
 };
 
 const SECRET: &str = "fake-webhook-secret-0815";
@@ -80,9 +80,11 @@ pub async fn subject() -> Option<Box<dyn Subject>> {
         proxy: FaultProxy::start(endpoint.address).await,
         read: CALL,
         write: CALL,
-        too_many: refused(429, "slowly"),
-        expired: refused(401, "the signature is old"),
-        forbidden: refused(403, "no"),
+        refusals: Refusals {
+            too_many: refused(429, "slowly"),
+            expired: refused(401, "the signature is old"),
+            forbidden: refused(403, "no"),
+        },
     };
     Some(Box::new(AtEndpoint { endpoint, http }))
 }

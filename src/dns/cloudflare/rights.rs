@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 
 use super::{CallError, Client, Cloudflare, Effect};
 use crate::{
-    core::record::{DomainName, Record},
+    core::record::Record,
     dns::{
         Finding, Grant, clip,
-        inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
+        inspect::{
+            self,
+            subject::{CREDENTIALS, RIGHTS, ZONE},
+        },
     },
 };
 
@@ -93,9 +96,7 @@ fn known(token: &Token) -> Finding {
 /// What to choose in the dashboard.
 #[must_use]
 pub fn policy(records: &[Record]) -> Vec<Grant> {
-    let mut zones: Vec<&DomainName> = records.iter().map(|record| &record.zone).collect();
-    zones.sort();
-    zones.dedup();
+    let zones = inspect::zones(records);
     let lines = zones.iter().map(|zone| format!("                Include / Specific zone / {zone}\n"));
     let resources = lines.collect::<Vec<_>>().concat();
     vec![Grant {

@@ -10,7 +10,10 @@ use crate::{
     core::record::{DomainName, Record},
     dns::{
         Finding, Grant, ProviderError,
-        inspect::subject::{CLOCK, CREDENTIALS, RIGHTS, ZONE},
+        inspect::{
+            self,
+            subject::{CLOCK, CREDENTIALS, RIGHTS, ZONE},
+        },
     },
 };
 
@@ -177,9 +180,7 @@ pub(super) fn quoted(calls: &[String]) -> String {
 
 /// The access rules for the zones of the records, and for the farms among them.
 fn rules(records: &[Record]) -> Vec<(&'static str, String)> {
-    let mut zones: Vec<&DomainName> = in_dns(records).map(|record| &record.zone).collect();
-    zones.sort();
-    zones.dedup();
+    let zones = inspect::zones(in_dns(records));
     let of_zone = |zone: &DomainName| {
         [
             ("GET", "record"),

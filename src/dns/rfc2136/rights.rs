@@ -20,7 +20,10 @@ use crate::{
     core::record::{DomainName, Record},
     dns::{
         Finding, Grant, ProviderError,
-        inspect::subject::{CLOCK, CREDENTIALS, RIGHTS, ZONE},
+        inspect::{
+            self,
+            subject::{CLOCK, CREDENTIALS, RIGHTS, ZONE},
+        },
         tsig::{FUDGE, Reply},
         wire::{self, Connection, Found},
     },
@@ -236,9 +239,7 @@ fn impossible(record: &Record, name: &DomainName, rtype: WireType) -> Result<Mes
 /// What to paste, for each zone of the records.
 #[must_use]
 pub fn policy(key: &DomainName, records: &[Record]) -> Vec<Grant> {
-    let mut zones: Vec<&DomainName> = records.iter().map(|record| &record.zone).collect();
-    zones.sort();
-    zones.dedup();
+    let zones = inspect::zones(records);
     let in_zone = |zone: &DomainName| records.iter().filter(|record| record.zone == *zone).collect::<Vec<_>>();
     zones.into_iter().flat_map(|zone| [bind(key, zone, &in_zone(zone)), knot(key, zone, &in_zone(zone))]).collect()
 }

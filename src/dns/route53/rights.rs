@@ -8,7 +8,10 @@ use super::{
         Finding, Grant, ProviderError,
         amazon::first_call,
         http::Effect,
-        inspect::subject::{RIGHTS, ZONE},
+        inspect::{
+            self,
+            subject::{RIGHTS, ZONE},
+        },
     },
     Route53, entry,
     refusal::meaning,
@@ -74,9 +77,7 @@ impl Route53 {
 ///
 /// The conditions are Route 53's own keys. Names there are normalised: lower case, without the trailing dot.
 pub fn policy(zone_id: &dyn Fn(&DomainName) -> Option<String>, records: &[Record]) -> Vec<Grant> {
-    let mut zones: Vec<&DomainName> = records.iter().map(|record| &record.zone).collect();
-    zones.sort();
-    zones.dedup();
+    let zones = inspect::zones(records);
     if zones.is_empty() {
         return vec![];
     }

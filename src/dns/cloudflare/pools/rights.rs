@@ -10,11 +10,14 @@ use super::{
 use crate::{
     core::{
         names::RegionName,
-        record::{DomainName, Record, RrSet},
+        record::{Record, RrSet},
     },
     dns::{
         Finding, Grant, ProviderError, clip,
-        inspect::subject::{RIGHTS, VALUES, ZONE},
+        inspect::{
+            self,
+            subject::{RIGHTS, VALUES, ZONE},
+        },
     },
 };
 
@@ -121,9 +124,7 @@ fn steering(found: &Found) -> Option<Finding> {
 /// What to choose in the dashboard.
 #[must_use]
 pub fn policy(records: &[Record]) -> Vec<Grant> {
-    let mut zones: Vec<&DomainName> = records.iter().map(|record| &record.zone).collect();
-    zones.sort();
-    zones.dedup();
+    let zones = inspect::zones(records);
     let lines = zones.iter().map(|zone| format!("                   Include / Specific zone / {zone}\n"));
     let resources = lines.collect::<Vec<_>>().concat();
     vec![Grant {
