@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Grade, Provider, ProviderError, Providers, Reading};
 use crate::core::{
-    names::{ProviderName, RegionName},
+    names::{ProviderName, RegionName, ServiceName},
     record::{DomainName, Record, RrSet},
     safety::RuleOutcome,
 };
@@ -105,6 +105,12 @@ pub fn read_only(providers: &Providers) -> Inspectors {
 }
 
 impl Inspector {
+    /// As [`super::serving`].
+    #[must_use]
+    pub fn serving(&self, service: &ServiceName) -> Self {
+        Self(super::serving(&self.0, service))
+    }
+
     /// As [`Provider::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::{
     Deposed, Log, Office,
-    execute::{Halt, may_overwrite},
+    execute::{Account, Halt, may_overwrite},
     plan::{Step, Wanted, step},
 };
 use crate::{
@@ -44,7 +44,7 @@ impl<L: Log> Office<L> {
         let read = async {
             let mut found = vec![];
             for record in records {
-                found.push((record.clone(), self.read(record).await?));
+                found.push((record.clone(), self.read(name, record).await?));
             }
             Ok(found)
         };
@@ -93,7 +93,7 @@ impl<L: Log> Office<L> {
         }
         let mut drifts = vec![];
         for ((record, rrset), (_, reading)) in wanted.iter().zip(found) {
-            let provider = self.provider(record)?;
+            let provider = self.provider(name, record)?;
             let rrset = &provider.published(rrset);
             // Where nothing refuses a late write, another region's values under our own fence are one that came through.
             let late =
@@ -102,12 +102,13 @@ impl<L: Log> Office<L> {
                 Standing::AsWritten => {}
                 Standing::Older(epoch) => {
                     warn!(service = %name, %record, found = epoch, epoch = %fence.epoch, "an older epoch stands: written again");
-                    self.bring(service, record, rrset, &fence, may_overwrite(service)).await?;
+                    let mut account = Account::default();
+                    self.bring(service, record, rrset, &fence, may_overwrite(service), &mut account).await?;
                 }
                 Standing::Drift(text) if may_overwrite(service) => {
                     warn!(service = %name, drift = %text, "corrected, as the policy says");
-                    match self.bring(service, record, rrset, &fence, true).await {
-                        Ok(_) => {}
+                    match self.bring(service, record, rrset, &fence, true, &mut Account::default()).await {
+                        Ok(()) => {}
                         Err(Halt::Trouble { text, .. }) => drifts.push(text),
                         Err(halt) => return Err(halt),
                     }

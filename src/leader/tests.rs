@@ -1,8 +1,14 @@
 //! A leader against a log and a provider that fail at every step in turn.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU32, Ordering},
+mod accounts;
+mod serving;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use super::*;
@@ -122,12 +128,27 @@ impl Log for TestLog {
     }
 }
 
+/// What becomes of a write at the provider, when it is not what shall.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// Refused: somebody else wrote in between.
+    Stale,
+    /// The answer is lost.
+    Lost { applied: bool },
+    /// One step was applied in any case, and the next put off by so many seconds.
+    PutOff { applied: bool, seconds: u64 },
+    /// The answer is a receipt, and nothing was done.
+    Forgotten,
+}
+
 /// A provider of grade A with one record, which remembers every write that it took.
 #[derive(Debug)]
 struct TestProvider {
     stands: Mutex<Reading>,
     taken: Mutex<Vec<(u64, RrSet)>>,
     fuse: Arc<Fuse>,
+    /// Of the next writes.
+    fates: Mutex<VecDeque<Option<Fate>>>,
     /// A write begins, and never ends by itself: it waits for `ends`.
     hangs: bool,
     /// A write that hangs has begun.
@@ -168,6 +189,10 @@ impl Provider for TestProvider {
             self.ends.notified().await;
             return Err(ProviderError::Indeterminate("the answer was lost".into()));
         }
+        let fate = self.fates.lock().unwrap().pop_front().flatten();
+        if let Some(Fate::Stale) = fate {
+            return Err(ProviderError::Stale("somebody else wrote".into()));
+        }
         let blown = self.fuse.blows();
         if blown && self.fuse.fault == Fault::Before {
             return Err(ProviderError::Indeterminate("never sent".into()));
@@ -176,10 +201,27 @@ impl Provider for TestProvider {
         if !change.holds_at(&stands) {
             return Err(ProviderError::Stale("it is not as read".into()));
         }
+        let lost = ProviderError::Indeterminate("no answer to this one".into());
+        match fate {
+            Some(Fate::Lost { applied: false }) => return Err(lost),
+            Some(Fate::Forgotten) => return Ok(Receipt("forgotten".into())),
+            Some(Fate::PutOff { applied: false, seconds }) => return Err(put_off(seconds)),
+            _ => {}
+        }
         *stands = Reading { rrset: Some(change.rrset.clone()), fence: FenceReading::Present(change.fence.clone()) };
         self.taken.lock().unwrap().push((change.fence.epoch.0, change.rrset.clone()));
+        match fate {
+            Some(Fate::Lost { .. }) => return Err(lost),
+            Some(Fate::PutOff { seconds, .. }) => return Err(put_off(seconds)),
+            _ => {}
+        }
         if blown { Err(ProviderError::Indeterminate("the answer was lost".into())) } else { Ok(Receipt("ok".into())) }
     }
+}
+
+fn put_off(seconds: u64) -> ProviderError {
+    let message = "one step is done, the next was put off".into();
+    ProviderError::Unfinished { message, retry_after: Some(Duration::from_secs(seconds)) }
 }
 
 struct NoNameservers;
@@ -215,6 +257,7 @@ impl World {
             stands,
             taken: Mutex::default(),
             fuse,
+            fates: Mutex::default(),
             hangs: false,
             begun: Arc::default(),
             ends: Arc::default(),
@@ -255,10 +298,14 @@ impl World {
     }
 
     async fn lead(&self, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
+        self.lead_with(self.provider.clone(), until).await;
+    }
+
+    async fn lead_with(&self, provider: Arc<dyn Provider>, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
         let cancel = CancellationToken::new();
         let tools = Tools {
             cluster: "prod".parse().unwrap(),
-            providers: Arc::new([("main".parse().unwrap(), self.provider.clone() as Arc<dyn Provider>)].into()),
+            providers: Arc::new([("main".parse().unwrap(), provider)].into()),
             nameservers: Arc::new(NoNameservers),
             settle_within: Duration::from_secs(1),
             wall: crate::surroundings::WallClock::default(),

@@ -465,6 +465,9 @@ fn after_publication(fence: &Fence, error: ProviderError) -> ProviderError {
         ProviderError::Permanent { message, hint } => {
             ProviderError::Permanent { message: format!("{message} ({said})"), hint }
         }
+        ProviderError::Transient { message, retry_after } => {
+            ProviderError::Unfinished { message: format!("{said}: {message}"), retry_after }
+        }
         other => ProviderError::Indeterminate(format!("{said}: {other}")),
     }
 }
