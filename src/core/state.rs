@@ -68,6 +68,10 @@ pub enum Action {
         source: String,
         /// The name in the certificate of who applied it.
         by: String,
+        /// Whether it is refused when another service has one of its records. Entries of before that rule do not ask for it, so that
+        /// they make of the state what they made of it then.
+        #[serde(default)]
+        exclusive: bool,
     },
     /// Forgets a service; its record is left as it is.
     RemoveService {

@@ -240,6 +240,10 @@ impl Provider for Exec {
         Some(Arc::new(Self(self.0.clone(), Some(service.clone()))))
     }
 
+    fn fence_place(&self, record: &Record) -> String {
+        hook::fence_place("the program", record)
+    }
+
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
         let stdout = self.ask(&hook::read(self.1.as_ref(), record), Effect::None).await?;
         hook::reading(record, &stdout).map_err(|error| ProviderError::Transient {

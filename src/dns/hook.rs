@@ -31,6 +31,11 @@ use crate::core::{
 /// The longest answer that is read, in bytes.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 
+/// Where whoever is asked keeps the fence, in words.
+pub(super) fn fence_place(keeper: &str, record: &Record) -> String {
+    format!("the fence that {keeper} keeps for {record}")
+}
+
 /// The question of a reading.
 pub(super) fn read(service: Option<&ServiceName>, record: &Record) -> Value {
     json!({

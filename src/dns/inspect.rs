@@ -111,6 +111,12 @@ impl Inspector {
         Self(super::serving(&self.0, service))
     }
 
+    /// As [`Provider::fence_place`].
+    #[must_use]
+    pub fn fence_place(&self, record: &Record) -> String {
+        self.0.fence_place(record)
+    }
+
     /// As [`Provider::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -291,6 +291,11 @@ pub trait Provider: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Where the fence of a record stands, in words for whoever must look at it or remove it.
+    fn fence_place(&self, record: &Record) -> String {
+        record.fence_place()
+    }
+
     /// The `type` under which a node's configuration names this kind of provider.
     fn kind(&self) -> &'static str {
         "other"

@@ -145,6 +145,10 @@ impl Provider for Webhook {
         Some(Arc::new(Self { service: Some(service.clone()), ..self.clone() }))
     }
 
+    fn fence_place(&self, record: &Record) -> String {
+        hook::fence_place("the webhook", record)
+    }
+
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
         let answer = self.call(&hook::read(self.service.as_ref(), record), Effect::None).await?;
         hook::reading(record, &answer.body).map_err(|error| ProviderError::Transient {
@@ -173,7 +177,12 @@ impl Provider for Webhook {
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {
         let names = records.iter().flat_map(|record| {
-            [format!("{} {}\n", record.name, record.rtype), format!("{} TXT\n", record.fence_name())]
+            let fence = if record.rtype.is_in_dns() {
+                format!("{} TXT\n", record.fence_name())
+            } else {
+                format!("a text beside {}\n", record.name)
+            };
+            [format!("{} {}\n", record.name, record.rtype), fence]
         });
         vec![Grant { place: "the endpoint: what it must be able to read and write".to_owned(), text: names.collect() }]
     }

@@ -76,7 +76,8 @@ impl AdminService for Admin {
             self.cluster.check_providers(&service).await.map_err(unreadable)?;
         }
         let name = service.name.clone();
-        let action = Action::ApplyService { service: Box::new(service), source: toml, by: by.name.clone() };
+        let action =
+            Action::ApplyService { service: Box::new(service), source: toml, by: by.name.clone(), exclusive: true };
         let rehearse = dry_run.then(|| action.clone());
         let look =
             |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));

@@ -240,7 +240,7 @@ impl<L: Log> Office<L> {
         let name = &service.service.name;
         let provider = self.provider(name, record)?;
         // Some providers raise a TTL: what reads back is compared with what they will make of it.
-        let rrset = &provider.published(rrset);
+        let (rrset, place) = (&provider.published(rrset), &provider.fence_place(record));
         let mut last = None;
         // One reading more than writes: what the last of them wrote is read back as well.
         for attempt in 0..=ATTEMPTS {
@@ -250,7 +250,7 @@ impl<L: Log> Office<L> {
             let attempt = self.under_lease(async {
                 let found = provider.read(record).await?;
                 let may_replace = overwrite || found.rrset.as_ref().is_none_or(|found| service.is_ours(record, found));
-                match step(Wanted { record, rrset, fence, may_replace }, found) {
+                match step(Wanted { record, rrset, fence, place, may_replace }, found) {
                     Step::Write(change) if attempt < ATTEMPTS => provider.write(&change).await.map(Attempt::Wrote),
                     step => Ok(Attempt::Not(step)),
                 }

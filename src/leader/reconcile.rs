@@ -66,7 +66,10 @@ impl<L: Log> Office<L> {
     /// Takes over a record as it stands: the region that it answers is the active one. Nothing there yet: the first region.
     async fn adopt(&self, name: &ServiceName, service: &ServiceState) -> Result<(), Halt> {
         let found = self.read_all(name, service.service.records.iter()).await?;
-        match adoption(service, &self.tools.cluster, &found) {
+        let place = |record: &Record| {
+            self.provider(name, record).map_or_else(|_| record.fence_place(), |provider| provider.fence_place(record))
+        };
+        match adoption(service, &self.tools.cluster, &found, &place) {
             Ok((to, epoch)) => {
                 self.clear(name, service).await?;
                 let intent = Intent { service: name.clone(), epoch, to, cause: Cause::Adopt };
@@ -151,11 +154,17 @@ fn adoption(
     service: &ServiceState,
     cluster: &crate::core::names::ClusterId,
     found: &[(Record, Reading)],
+    place: &dyn Fn(&Record) -> String,
 ) -> Result<(RegionName, Epoch), NotOurs> {
     let mut highest = service.epoch;
     for (record, reading) in found {
+        let place = &place(record);
         if let FenceReading::Present(fence) = &reading.fence {
             highest = highest.max(fence.epoch);
+            if fence.cluster == *cluster && fence.epoch >= Epoch::LAST_ADOPTED {
+                let text = format!("{place} says epoch {}, which no cluster reaches: remove it by hand", fence.epoch);
+                return Err(NotOurs::Fence(text));
+            }
         }
         // With no condition on the values, only the fence can hold.
         let fence = Fence { cluster: cluster.clone(), epoch: Epoch(u64::MAX) };
@@ -164,14 +173,10 @@ fn adoption(
             continue;
         };
         if let Step::Hold(text) =
-            step(Wanted { record, rrset: &rrset.1, fence: &fence, may_replace: true }, reading.clone())
+            step(Wanted { record, rrset: &rrset.1, fence: &fence, place, may_replace: true }, reading.clone())
         {
             return Err(NotOurs::Fence(text));
         }
-    }
-    if highest >= Epoch::LAST_ADOPTED {
-        let text = format!("a fence says epoch {highest}, which no cluster reaches: delete that TXT by hand");
-        return Err(NotOurs::Fence(text));
     }
     let answered = |region: &RegionName| {
         let answers = service.answers(region);

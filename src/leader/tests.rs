@@ -265,7 +265,12 @@ impl World {
             dropped: Arc::default(),
         };
         let world = Self { log: Arc::new(log), provider: Arc::new(provider) };
-        world.commit(Action::ApplyService { service: Box::new(app), source: String::new(), by: String::new() });
+        world.commit(Action::ApplyService {
+            service: Box::new(app),
+            source: String::new(),
+            by: String::new(),
+            exclusive: true,
+        });
         world
     }
 

@@ -195,7 +195,7 @@ impl Tables {
         let intent =
             Intent { service: name.clone(), epoch: Epoch(1), to: REGIONS[0].parse().unwrap(), cause: Cause::Adopt };
         let mut actions = vec![
-            Action::ApplyService { service: Box::new(service), source: text, by: "ada".into() },
+            Action::ApplyService { service: Box::new(service), source: text, by: "ada".into(), exclusive: true },
             Action::Authorise(intent),
         ];
         if adopted {

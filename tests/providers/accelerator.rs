@@ -135,6 +135,10 @@ impl Subject for AtFake {
         true
     }
 
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     async fn truth(&self) -> Truth {
         Truth { values: self.fake.open(), fence: self.fence().into_iter().collect() }
     }

@@ -12,7 +12,7 @@ use quorate::{
 use crate::{
     contract::{Handle, Of, Subject, Trouble, Truth},
     fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeOvh, balancer::FakeFarm},
-    fault_proxy::FaultProxy,
+    fault_proxy::{Fault, FaultProxy},
     ovh,
 };
 
@@ -104,6 +104,10 @@ impl Subject for AtBalancer {
         });
     }
 
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         let call = match (of, trouble) {
             (Of::Reading, _) => READ,
@@ -112,6 +116,10 @@ impl Subject for AtBalancer {
             (Of::Writing, _) => PUBLISH,
         };
         let fault = ovh::fault(of, trouble);
+        if trouble == Trouble::PutOff {
+            // The values are published; the fence is not.
+            self.proxy.fail_next(call, Fault::Pass);
+        }
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
         Ok(if hangs { self.with(Duration::from_secs(3)) } else { self.provider() })

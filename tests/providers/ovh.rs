@@ -109,6 +109,10 @@ impl Subject for AtOvh {
         Ok(record("nothing"))
     }
 
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     /// What is published, as the fake's nameserver answers it.
     async fn truth(&self) -> Truth {
         tokio::task::block_in_place(|| {
@@ -138,6 +142,10 @@ impl Subject for AtOvh {
             return Err("a refresh of OVH answers 200 without content, and whatever it holds is not read");
         }
         let fault = fault(of, trouble);
+        if trouble == Trouble::PutOff {
+            // The values are published; the fence is not.
+            self.proxy.fail_next(call, Fault::Pass);
+        }
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
         Ok(if hangs { self.with(Duration::from_secs(3)) } else { self.provider() })

@@ -38,7 +38,7 @@ use async_trait::async_trait;
 use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt};
 use crate::{aws::Settings, core::record::Record};
 use client::Client;
-use pool::{Group, OPEN, Place, SHUT, Turns};
+use pool::{Group, Ids, OPEN, Place, SHUT, Turns};
 use refusal::after_claim;
 pub use rights::{policy, policy_of_account};
 
@@ -194,6 +194,13 @@ impl Provider for Accelerator {
 
     fn longest_request(&self) -> Duration {
         LONGEST_REQUEST
+    }
+
+    fn fence_place(&self, record: &Record) -> String {
+        Ids::of(record).map_or_else(
+            |_| record.fence_place(),
+            |ids| format!("the tag `{}` of accelerator {}", ids.tag(), ids.accelerator),
+        )
     }
 
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {

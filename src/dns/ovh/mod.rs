@@ -321,6 +321,10 @@ impl Provider for Ovh {
         RrSet { ttl: if pool { 0 } else { wanted.ttl.max(TTL_FLOOR) }, values: wanted.values.clone() }
     }
 
+    fn fence_place(&self, record: &Record) -> String {
+        iplb::fence_place(record).unwrap_or_else(|| record.fence_place())
+    }
+
     /// Reads what is staged; a fence proves that its epoch's values were published (see the module).
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
         if !record.rtype.is_in_dns() {
