@@ -112,13 +112,16 @@ impl Subject for AtBalancer {
         let call = match (of, trouble) {
             (Of::Reading, _) => READ,
             // Refused, or late, at the first step; everything else at the one that counts.
-            (Of::Writing, Trouble::TooMany | Trouble::Expired | Trouble::Forbidden | Trouble::Held) => STAGE,
+            (
+                Of::Writing,
+                Trouble::TooMany | Trouble::PutOff | Trouble::Expired | Trouble::Forbidden | Trouble::Held,
+            ) => STAGE,
             (Of::Writing, _) => PUBLISH,
         };
         let fault = ovh::fault(of, trouble);
         if trouble == Trouble::PutOff {
-            // The values are published; the fence is not.
-            self.proxy.fail_next(call, Fault::Pass);
+            // What comes after the mark and two servers is the fence, once the values are published.
+            (0..3).for_each(|_| self.proxy.fail_next(call, Fault::Pass));
         }
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });

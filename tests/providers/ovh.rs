@@ -135,7 +135,10 @@ impl Subject for AtOvh {
         let call = match (of, trouble) {
             (Of::Reading, _) => READ,
             // Refused, or late, at the first step; everything else at the one that counts.
-            (Of::Writing, Trouble::TooMany | Trouble::Expired | Trouble::Forbidden | Trouble::Held) => STAGE,
+            (
+                Of::Writing,
+                Trouble::TooMany | Trouble::PutOff | Trouble::Expired | Trouble::Forbidden | Trouble::Held,
+            ) => STAGE,
             (Of::Writing, _) => PUBLISH,
         };
         if trouble == Trouble::Garbage && of == Of::Writing {
@@ -143,8 +146,8 @@ impl Subject for AtOvh {
         }
         let fault = fault(of, trouble);
         if trouble == Trouble::PutOff {
-            // The values are published; the fence is not.
-            self.proxy.fail_next(call, Fault::Pass);
+            // What comes after the value is the fence, once the values are published.
+            (0..1).for_each(|_| self.proxy.fail_next(call, Fault::Pass));
         }
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
