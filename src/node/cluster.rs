@@ -27,8 +27,8 @@ use crate::{
 
 /// How long a linearizable read may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(5);
-/// How long a provider may take to answer when a service is applied.
-const PROVIDER_CHECK: Duration = Duration::from_secs(15);
+/// How long a provider may take to answer when a service is applied: less than whoever applies it waits for the answer.
+const PROVIDER_CHECK: Duration = Duration::from_secs(7);
 
 #[async_trait]
 impl Cluster for Node {

@@ -27,7 +27,8 @@ fn answer(node: u64, site: &str, rights: Finding) -> NodeAnswer {
         policy: vec![Grant { place: "OVH: the access rules".into(), text: "POST /x\n".into() }],
     };
     let probes = vec![ProbeSeen { probe: 0, failure: None, took: Duration::from_millis(12) }];
-    let found = Ok(Inspected { providers: vec![main], probes, nameservers: vec![] });
+    let found =
+        Ok(Inspected { providers: vec![main], probes, nameservers: vec![], tables: vec![], table_policy: vec![] });
     NodeAnswer { node, site: site.parse().unwrap(), voter: true, found, took: Duration::from_millis(40) }
 }
 
