@@ -69,9 +69,12 @@ impl Cluster for Node {
         }
     }
 
-    async fn check_providers(&self, service: &Service) -> Result<(), Vec<String>> {
+    async fn check_providers(&self, service: &Service, read: bool) -> Result<(), Vec<String>> {
         let checks = service.records.iter().map(|record| async move {
             let Some(provider) = self.providers.get(&record.provider) else {
+                if !read {
+                    return None;
+                }
                 let known: Vec<_> = self.providers.keys().map(ToString::to_string).collect();
                 return Some(format!(
                     "{record}: node {} has no provider `{}` (it has: {})",
@@ -88,6 +91,9 @@ impl Cluster for Node {
                     words(longest),
                     words(cooldown)
                 ));
+            }
+            if !read {
+                return None;
             }
             match timeout(PROVIDER_CHECK, provider.read(record)).await {
                 Ok(Ok(_)) => None,
