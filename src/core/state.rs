@@ -327,6 +327,15 @@ impl ServiceState {
         last.map(|(_, rrset)| &rrset.values).into_iter().chain(regions).any(|values| *values == found.values)
     }
 
+    /// Whether each of these values is one that the cluster writes, be it of different regions.
+    #[must_use]
+    pub fn is_between(&self, record: &Record, found: &RrSet) -> bool {
+        let last = self.written.iter().filter(|(of, _)| of == record).map(|(_, rrset)| &rrset.values);
+        let regions = self.service.regions.iter().filter_map(|region| region.values.get(&record.rtype));
+        let known: BTreeSet<_> = last.chain(regions).flatten().collect();
+        found.values.iter().all(|value| known.contains(value))
+    }
+
     /// The open switch and those that ended, the newest first.
     pub fn switches(&self) -> impl Iterator<Item = &Switch> {
         self.open.iter().chain(self.history.iter().rev())

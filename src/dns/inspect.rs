@@ -115,6 +115,12 @@ impl Inspector {
         Self(super::serving(&self.0, service))
     }
 
+    /// As [`Provider::goes_in_steps`].
+    #[must_use]
+    pub fn goes_in_steps(&self) -> bool {
+        self.0.goes_in_steps()
+    }
+
     /// As [`Provider::fence_place`].
     #[must_use]
     pub fn fence_place(&self, record: &Record) -> String {

@@ -291,6 +291,12 @@ pub trait Provider: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether a write goes in steps, so that a writer who is lost between two of them leaves values of two regions beside each
+    /// other. Where it does, such a mixture under this cluster's own fence is taken for what a write of its own left.
+    fn goes_in_steps(&self) -> bool {
+        false
+    }
+
     /// Where the fence of a record stands, in words for whoever must look at it or remove it.
     fn fence_place(&self, record: &Record) -> String {
         record.fence_place()

@@ -9,7 +9,7 @@ use crate::{
         service::DriftPolicy,
     },
     dns::{FenceReading, Finding, Grade, Reading, inspect::Inspector},
-    leader::plan::{Step, Wanted, step},
+    leader::plan::{Step, Wanted, may_replace, step},
 };
 
 /// Every finding about one record. `candidate`: where a switch is rehearsed to.
@@ -139,8 +139,9 @@ impl Standing<'_> {
         let rrset = self.inspector.published(&service.service.rrset(self.record, region)?);
         let fence = Fence { cluster: self.cluster.clone(), epoch: service.epoch.next() };
         let found = reading.rrset.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let steps = self.inspector.goes_in_steps();
         let may_replace = service.service.policy.drift == DriftPolicy::Correct
-            || reading.rrset.as_ref().is_none_or(|found| service.is_ours(self.record, found));
+            || may_replace(service, self.record, self.cluster, steps, &reading);
         let place = &self.inspector.fence_place(self.record);
         Some(match step(Wanted { record: self.record, rrset: &rrset, fence: &fence, place, may_replace }, reading) {
             Step::Write(_) => {

@@ -1,6 +1,11 @@
 //! Carrying out one intent: conditional writes under a renewed lease, then the nameservers' answers.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -8,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     Deposed, Log, Office,
-    plan::{Step, Wanted, may_act, step},
+    plan::{Step, Wanted, may_act, may_replace, step},
 };
 use crate::{
     core::{
@@ -51,6 +56,9 @@ impl From<String> for Halt {
     }
 }
 
+/// The accounts of one epoch's records.
+pub(super) type Accounts = (Epoch, BTreeMap<Record, Account>);
+
 /// What became of the writes of one record under one epoch, as this leader saw it, over all its attempts: the evidence has it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Account(Option<String>);
@@ -60,18 +68,30 @@ impl Account {
         self.0 = Some(receipt.0);
     }
 
-    /// The write may have been applied, and its receipt is lost whatever becomes of it.
-    fn lost(&mut self, error: &ProviderError) {
-        let (ProviderError::Indeterminate(why) | ProviderError::Unfinished { message: why, .. }) = error else {
-            return;
-        };
+    /// A write begins. If nothing more is heard of it, it was given up.
+    fn begun(&mut self) {
+        self.lost("the write was given up when no quorum confirmed the leader");
+    }
+
+    /// It may have been applied, and its receipt is lost whatever becomes of it.
+    fn lost(&mut self, why: &str) {
         let why: String = why.chars().take(300).collect();
         self.0 = Some(format!("reads back as written; the provider's own receipt was lost: {why}"));
     }
 
-    /// What is said of it once it stands. Without a write of this leader, it stood when it was first read.
+    /// A write without a receipt: in doubt, or one that changed nothing.
+    fn ended(&mut self, before: Self, error: &ProviderError) {
+        match error {
+            ProviderError::Indeterminate(why) | ProviderError::Unfinished { message: why, .. } => self.lost(why),
+            ProviderError::Stale(_) | ProviderError::Transient { .. } | ProviderError::Permanent { .. } => {
+                *self = before
+            }
+        }
+    }
+
+    /// What is said of it once it stands. Without a write of this leader it stood under this epoch when it was first read.
     fn told(&self) -> String {
-        self.0.clone().unwrap_or_else(|| "stood already".to_owned())
+        self.0.clone().unwrap_or_else(|| "stood already, as an earlier leader wrote it under this epoch".to_owned())
     }
 }
 
@@ -102,14 +122,24 @@ pub(super) fn may_overwrite(service: &ServiceState) -> bool {
 }
 
 impl<L: Log> Office<L> {
-    /// Works on the open switch until it is observed, superseded, or leadership is lost.
+    /// Works on the open switch until it is observed, superseded, or leadership is lost. Where it is only not confirmed for a
+    /// while, the same office goes on, and still knows what it wrote.
     pub(super) async fn carry_out(&self, name: &ServiceName) -> Result<(), Deposed> {
+        let kept = || self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = kept().remove(name).unwrap_or_default();
+        let done = self.carry_on(name, &mut accounts).await;
+        if done.is_err() {
+            kept().insert(name.clone(), accounts);
+        }
+        done
+    }
+
+    async fn carry_on(&self, name: &ServiceName, accounts: &mut Accounts) -> Result<(), Deposed> {
         let mut pause = FIRST_PAUSE;
-        let mut accounts = (Epoch(0), BTreeMap::new());
         while let Some(job) = self.log.with_state(|state| state.services.get(name).and_then(Job::of)) {
             let epoch = job.epoch;
             if accounts.0 != epoch {
-                accounts = (epoch, BTreeMap::new());
+                *accounts = (epoch, BTreeMap::new());
             }
             let done = if job.written {
                 // Nothing is written any more, so that nothing need be waited for once a later epoch is authorised.
@@ -198,18 +228,21 @@ impl<L: Log> Office<L> {
         };
         let mut troubles: Vec<String> = vec![];
         let mut stand = vec![];
-        let mut wait = None;
+        let (mut wait, mut gone) = (None, None);
         for (done, kept, end) in join_all(groups.into_values().map(group)).await {
             stand.extend(done);
             accounts.extend(kept);
             match end {
                 Ok(()) => {}
-                Err(halt @ (Halt::Deposed | Halt::Overtaken)) => return Err(halt),
+                Err(halt @ (Halt::Deposed | Halt::Overtaken)) => gone = Some(halt),
                 Err(Halt::Trouble { text, retry_after }) => {
                     troubles.push(text);
                     wait = wait.max(retry_after);
                 }
             }
+        }
+        if let Some(halt) = gone {
+            return Err(halt);
         }
         if !troubles.is_empty() {
             let stand = if stand.is_empty() { String::new() } else { format!(" (as wanted: {})", stand.join(", ")) };
@@ -247,11 +280,16 @@ impl<L: Log> Office<L> {
             if !self.stands(name, fence.epoch) {
                 return Err(Halt::Overtaken);
             }
+            let before = account.clone();
             let attempt = self.under_lease(async {
                 let found = provider.read(record).await?;
-                let may_replace = overwrite || found.rrset.as_ref().is_none_or(|found| service.is_ours(record, found));
+                let unasked = may_replace(service, record, &fence.cluster, provider.goes_in_steps(), &found);
+                let may_replace = overwrite || unasked;
                 match step(Wanted { record, rrset, fence, place, may_replace }, found) {
-                    Step::Write(change) if attempt < ATTEMPTS => provider.write(&change).await.map(Attempt::Wrote),
+                    Step::Write(change) if attempt < ATTEMPTS => {
+                        account.begun();
+                        provider.write(&change).await.map(Attempt::Wrote)
+                    }
                     step => Ok(Attempt::Not(step)),
                 }
             });
@@ -278,11 +316,11 @@ impl<L: Log> Office<L> {
                 }
                 Err(error @ (ProviderError::Stale(_) | ProviderError::Indeterminate(_))) => {
                     info!(service = %name, epoch = %fence.epoch, %record, %error, "read anew, and written again if need be");
-                    account.lost(&error);
+                    account.ended(before, &error);
                     last = Some(error.to_string());
                 }
                 Err(error) => {
-                    account.lost(&error);
+                    account.ended(before, &error);
                     return Err(trouble(record, &error));
                 }
             }

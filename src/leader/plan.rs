@@ -3,8 +3,10 @@
 use super::Lease;
 use crate::{
     core::{
+        names::ClusterId,
         record::{Fence, Record, RrSet},
         sabotage::Sabotage,
+        state::ServiceState,
     },
     dns::{Change, FenceReading, Reading},
 };
@@ -41,6 +43,21 @@ pub struct Wanted<'a> {
     pub place: &'a str,
     /// The values found are a region's, were written by this cluster, or may be overwritten by policy or by name.
     pub may_replace: bool,
+}
+
+/// Whether what was found may be written over unasked: nothing, a region's values, or the ones that the cluster wrote last; and
+/// where a write goes in steps, what one of this cluster's left between two of them.
+#[must_use]
+pub fn may_replace(
+    service: &ServiceState,
+    record: &Record,
+    cluster: &ClusterId,
+    goes_in_steps: bool,
+    found: &Reading,
+) -> bool {
+    let Some(rrset) = &found.rrset else { return true };
+    let fenced = matches!(&found.fence, FenceReading::Present(fence) if fence.cluster == *cluster);
+    service.is_ours(record, rrset) || goes_in_steps && fenced && service.is_between(record, rrset)
 }
 
 /// Decides the next step.

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use super::{
     Deposed, Log, Office,
     execute::{Account, Halt, may_overwrite},
-    plan::{Step, Wanted, step},
+    plan::{Step, Wanted, may_replace, step},
 };
 use crate::{
     core::{
@@ -99,8 +99,10 @@ impl<L: Log> Office<L> {
             let provider = self.provider(name, record)?;
             let rrset = &provider.published(rrset);
             // Where nothing refuses a late write, another region's values under our own fence are one that came through.
-            let late =
-                provider.grade() == Grade::C && reading.rrset.as_ref().is_some_and(|r| service.is_ours(record, r));
+            let cluster = &self.tools.cluster;
+            let late = provider.grade() == Grade::C
+                && reading.rrset.is_some()
+                && may_replace(service, record, cluster, provider.goes_in_steps(), &reading);
             match compare(record, rrset, &fence, &reading, late) {
                 Standing::AsWritten => {}
                 Standing::Older(epoch) => {

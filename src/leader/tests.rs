@@ -1,15 +1,11 @@
 //! A leader against a log and a provider that fail at every step in turn.
 
 mod accounts;
+mod halfway;
+mod provider;
 mod serving;
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::{
@@ -23,6 +19,7 @@ use crate::{
     dns::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt},
     dynamodb::NoTables,
 };
+use provider::{Fate, TestProvider};
 
 /// What a step does when it is its turn to fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -128,102 +125,6 @@ impl Log for TestLog {
     }
 }
 
-/// What becomes of a write at the provider, when it is not what shall.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
-    /// Refused: somebody else wrote in between.
-    Stale,
-    /// The answer is lost.
-    Lost { applied: bool },
-    /// One step was applied in any case, and the next put off by so many seconds.
-    PutOff { applied: bool, seconds: u64 },
-    /// The answer is a receipt, and nothing was done.
-    Forgotten,
-}
-
-/// A provider of grade A with one record, which remembers every write that it took.
-#[derive(Debug)]
-struct TestProvider {
-    stands: Mutex<Reading>,
-    taken: Mutex<Vec<(u64, RrSet)>>,
-    fuse: Arc<Fuse>,
-    /// Of the next writes.
-    fates: Mutex<VecDeque<Option<Fate>>>,
-    /// A write begins, and never ends by itself: it waits for `ends`.
-    hangs: bool,
-    /// A write that hangs has begun.
-    begun: Arc<tokio::sync::Notify>,
-    ends: Arc<tokio::sync::Notify>,
-    grade: Grade,
-    /// When a write that hung was dropped.
-    dropped: Arc<Mutex<Option<Instant>>>,
-}
-
-/// Remembers when it was dropped.
-struct Dropped(Arc<Mutex<Option<Instant>>>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap() = Some(Instant::now());
-    }
-}
-
-#[async_trait]
-impl Provider for TestProvider {
-    fn grade(&self) -> Grade {
-        self.grade
-    }
-
-    fn longest_request(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    async fn read(&self, _: &Record) -> Result<Reading, ProviderError> {
-        Ok(self.stands.lock().unwrap().clone())
-    }
-
-    async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
-        if self.hangs && change.fence.epoch == Epoch(2) {
-            let _dropped = Dropped(self.dropped.clone());
-            self.begun.notify_one();
-            self.ends.notified().await;
-            return Err(ProviderError::Indeterminate("the answer was lost".into()));
-        }
-        let fate = self.fates.lock().unwrap().pop_front().flatten();
-        if let Some(Fate::Stale) = fate {
-            return Err(ProviderError::Stale("somebody else wrote".into()));
-        }
-        let blown = self.fuse.blows();
-        if blown && self.fuse.fault == Fault::Before {
-            return Err(ProviderError::Indeterminate("never sent".into()));
-        }
-        let mut stands = self.stands.lock().unwrap();
-        if !change.holds_at(&stands) {
-            return Err(ProviderError::Stale("it is not as read".into()));
-        }
-        let lost = ProviderError::Indeterminate("no answer to this one".into());
-        match fate {
-            Some(Fate::Lost { applied: false }) => return Err(lost),
-            Some(Fate::Forgotten) => return Ok(Receipt("forgotten".into())),
-            Some(Fate::PutOff { applied: false, seconds }) => return Err(put_off(seconds)),
-            _ => {}
-        }
-        *stands = Reading { rrset: Some(change.rrset.clone()), fence: FenceReading::Present(change.fence.clone()) };
-        self.taken.lock().unwrap().push((change.fence.epoch.0, change.rrset.clone()));
-        match fate {
-            Some(Fate::Lost { .. }) => return Err(lost),
-            Some(Fate::PutOff { seconds, .. }) => return Err(put_off(seconds)),
-            _ => {}
-        }
-        if blown { Err(ProviderError::Indeterminate("the answer was lost".into())) } else { Ok(Receipt("ok".into())) }
-    }
-}
-
-fn put_off(seconds: u64) -> ProviderError {
-    let message = "one step is done, the next was put off".into();
-    ProviderError::Unfinished { message, retry_after: Some(Duration::from_secs(seconds)) }
-}
-
 struct NoNameservers;
 
 #[async_trait]
@@ -262,6 +163,7 @@ impl World {
             begun: Arc::default(),
             ends: Arc::default(),
             grade: Grade::A,
+            goes_in_steps: false,
             dropped: Arc::default(),
         };
         let world = Self { log: Arc::new(log), provider: Arc::new(provider) };

@@ -321,6 +321,10 @@ impl Provider for Ovh {
         RrSet { ttl: if pool { 0 } else { wanted.ttl.max(TTL_FLOOR) }, values: wanted.values.clone() }
     }
 
+    fn goes_in_steps(&self) -> bool {
+        true
+    }
+
     fn fence_place(&self, record: &Record) -> String {
         iplb::fence_place(record).unwrap_or_else(|| record.fence_place())
     }

@@ -68,7 +68,32 @@ async fn what_stood_before_the_first_reading_stood_already() {
     world.lead(|app| app.open.is_none()).await;
     let receipts =
         world.log.with_state(|state| state.services["app"].switches().next().unwrap().evidence.receipts.clone());
-    assert_eq!((receipts.into_values().collect::<Vec<_>>().concat(), world.taken().len()), ("stood already".into(), 0));
+    assert_eq!(
+        (receipts.into_values().collect::<Vec<_>>().concat(), world.taken().len()),
+        ("stood already, as an earlier leader wrote it under this epoch".into(), 0)
+    );
+}
+
+/// A write that is let go because no quorum confirms the leader in time may have been applied; the same office goes on with it.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_given_up_with_its_lease_is_told_of() {
+    let world = World::switching(u32::MAX, Fault::Before);
+    world.provider.fates.lock().unwrap().extend([Some(Fate::Hangs)]);
+    world.log.later.lock().unwrap().0 = Later::Silence;
+    let confirmed_again = async {
+        while world.provider.dropped.lock().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.log.later.lock().unwrap().0 = Later::Same;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = world.lead(|app| app.open.is_none()) => {}, () = confirmed_again => {} }
+    let receipts =
+        world.log.with_state(|state| state.services["app"].switches().next().unwrap().evidence.receipts.clone());
+    let lost =
+        "reads back as written; the provider's own receipt was lost: the write was given up when no quorum confirmed";
+    assert!(receipts.values().all(|receipt| receipt.starts_with(lost)) && receipts.len() == 1, "{receipts:?}");
+    assert_eq!(world.taken(), [(2, rrset(1))], "it was applied once, by the write that nobody heard of");
 }
 
 /// A provider that asks for patience between two steps is left alone for as long, as between two writes.
