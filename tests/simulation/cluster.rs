@@ -12,12 +12,12 @@ use std::{
 use quorate::{
     config::Config,
     core::{
-        names::NodeId,
+        names::{Epoch, NodeId},
         service::{Check, Probe, Target, TcpCheck},
     },
     dns::Grade,
     node::{self, Outside},
-    proto::v1::{self as pb, admin_service_client::AdminServiceClient},
+    proto::v1::{self as pb, admin_service_client::AdminServiceClient, verdict_service_client::VerdictServiceClient},
     raft::simulated::Disk,
     surroundings::{self, WallClock, simulated::Shift},
     tls::{ANY_NODE, Identity, PeerTls, Role},
@@ -40,6 +40,8 @@ pub const REGIONS: [&str; 2] = ["west", "east"];
 pub const INTERVAL: Duration = Duration::from_secs(1);
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 pub const FALL: u32 = 3;
+/// How long an opinion counts.
+pub const OPINION_TTL: Duration = Duration::from_secs(4);
 pub const COOLDOWN: Duration = Duration::from_secs(12);
 pub const RECONCILE: Duration = Duration::from_secs(5);
 pub const ELECTION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
@@ -135,20 +137,30 @@ fn target(ip: IpAddr, port: u16) -> Target {
 pub enum Order {
     Init,
     Apply(String),
-    Switch { service: String, to: String, overrides: Vec<String>, expected: Option<u64> },
+    Switch {
+        service: String,
+        to: String,
+        overrides: Vec<String>,
+        expected: Option<u64>,
+    },
     Abort(String),
     Freeze(String),
     Unfreeze(String),
     Add(NodeId),
     Promote(NodeId),
     Remove(NodeId),
+    /// A linearizable read of a service; `since` is the epoch that some node had applied before it was asked.
+    Read {
+        service: String,
+        since: Epoch,
+    },
 }
 
 /// What came of an order.
 #[derive(Debug, Clone)]
 pub struct Done {
     pub order: Order,
-    /// The epoch, of a switch or abort.
+    /// The epoch, of a switch, an abort or a read.
     pub outcome: Result<Option<u64>, tonic::Status>,
 }
 
@@ -253,10 +265,9 @@ async fn operate(mut inbox: mpsc::UnboundedReceiver<(NodeId, Order)>, done: Arc<
             let endpoint = endpoint.tls_config(files().operator.client(ANY_NODE)).unwrap();
             surroundings::channel(&endpoint.connect_timeout(Duration::from_secs(2)))
         });
-        let client = AdminServiceClient::new(channel.clone());
-        let done = done.clone();
+        let (channel, done) = (channel.clone(), done.clone());
         tokio::spawn(async move {
-            let asked = timeout(CALL, ask(client, order.clone())).await;
+            let asked = timeout(CALL, ask(channel, order.clone())).await;
             let outcome = asked.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer")));
             done.lock().unwrap_or_else(PoisonError::into_inner).push(Done { order, outcome });
         });
@@ -269,7 +280,8 @@ fn member(id: NodeId) -> pb::Member {
     pb::Member { id, site, address: format!("{}:7700", node_ip(id)) }
 }
 
-async fn ask(mut client: AdminServiceClient<Channel>, order: Order) -> Result<Option<u64>, tonic::Status> {
+async fn ask(channel: Channel, order: Order) -> Result<Option<u64>, tonic::Status> {
+    let mut client = AdminServiceClient::new(channel.clone());
     match order {
         Order::Init => {
             let members = (1..=3).map(member).collect();
@@ -308,6 +320,11 @@ async fn ask(mut client: AdminServiceClient<Channel>, order: Order) -> Result<Op
         Order::Remove(id) => {
             client.remove_member(pb::RemoveMemberRequest { id }).await?;
         }
+        Order::Read { service, .. } => {
+            let request = pb::GetVerdictRequest { service, consistency: pb::Consistency::Linearizable.into() };
+            let answer = VerdictServiceClient::new(channel).get_verdict(request).await?.into_inner();
+            return Ok(answer.verdict.map(|verdict| verdict.epoch));
+        }
     }
     Ok(None)
 }
@@ -329,8 +346,9 @@ pub fn service(name: &str, provider: &str) -> String {
         );
     }
     text + &format!(
-        "[policy]\nfall = {FALL}\nrise = 2\ncooldown = '{}s'\nbudget = 100\nreconcile = '{}s'\nopinion_ttl = '4s'\n",
+        "[policy]\nfall = {FALL}\nrise = 2\ncooldown = '{}s'\nbudget = 100\nreconcile = '{}s'\nopinion_ttl = '{}s'\n",
         COOLDOWN.as_secs(),
-        RECONCILE.as_secs()
+        RECONCILE.as_secs(),
+        OPINION_TTL.as_secs()
     )
 }

@@ -72,6 +72,9 @@ struct Run<'a> {
     cut: BTreeSet<(IpAddr, IpAddr)>,
     held: BTreeSet<(IpAddr, IpAddr)>,
     dead: BTreeSet<NodeId>,
+    /// Whom a client asks next, and when.
+    reader: Chance,
+    reads_at: u64,
     trace: DefaultHasher,
     switches: u64,
     writes: u64,
@@ -92,6 +95,8 @@ pub fn run(seed: u64) -> Result<Outcome, Broken> {
         cut: BTreeSet::new(),
         held: BTreeSet::new(),
         dead: BTreeSet::new(),
+        reader: Chance::new(!seed),
+        reads_at: 0,
         trace: DefaultHasher::new(),
         switches: 0,
         writes: 0,
@@ -120,6 +125,7 @@ impl Run<'_> {
     fn tick(&mut self) -> Result<(), Broken> {
         self.now += 5;
         self.cluster.world.advance(self.now);
+        self.read();
         if let Err(error) = self.cluster.sim.step() {
             return Err(self.broken(10, format!("a node ended: {error}")));
         }
@@ -156,9 +162,22 @@ impl Run<'_> {
             self.judge(|invariant, view| invariant.written(view, write))?;
         }
         for done in self.cluster.take_done() {
-            self.tell(&format!("{:?}: {:?}", done.order, done.outcome.map_err(|status| status.message().to_owned())));
+            self.tell(&format!("{:?}: {:?}", done.order, done.outcome.as_ref().map_err(tonic::Status::message)));
+            self.judge(|invariant, view| invariant.answered(view, &done))?;
         }
         self.judge(|invariant, view| invariant.ticked(view))
+    }
+
+    /// A client reads every second or so, from whatever node, and wants what was decided before it asked.
+    fn read(&mut self) {
+        let services = &self.replica.state().services;
+        if self.now < self.reads_at || services.is_empty() {
+            return;
+        }
+        self.reads_at = self.now + self.reader.between(200, 2_000);
+        let (node, i) = (self.reader.between(1, 4), self.reader.between(0, services.len() as u64));
+        let (name, of) = services.iter().nth(usize::try_from(i).unwrap()).expect("one of them");
+        self.cluster.order(node, Order::Read { service: name.to_string(), since: of.epoch });
     }
 
     /// With `SIM_TRACE` set, a run tells what happens.
@@ -243,7 +262,7 @@ impl Run<'_> {
                 Event::Begin(id, wrong) => {
                     let wrong = self.resolve(wrong);
                     self.tell(&format!("begins: {wrong:?}"));
-                    *self.faults.entry(kind(&wrong)).or_default() += 1;
+                    *self.faults.entry(wrong.kind()).or_default() += 1;
                     self.wrong.insert(id, wrong);
                     self.arrange();
                 }
@@ -402,24 +421,5 @@ impl Run<'_> {
             if broken.invariant == 9 { Err(broken) } else { Ok(()) }
         })?;
         Ok(detection)
-    }
-}
-
-fn kind(wrong: &Wrong) -> &'static str {
-    match wrong {
-        Wrong::Halves(side) if side.len() == 1 => "node alone",
-        Wrong::Halves(_) => "halves",
-        Wrong::OneWay(..) => "one way",
-        Wrong::Ring => "ring",
-        Wrong::LeaderAlone => "leader alone",
-        Wrong::StandsStill(_) => "stands still",
-        Wrong::Loss => "loss",
-        Wrong::Delay => "delay",
-        Wrong::Crashed(_) | Wrong::LeaderCrashed => "power loss",
-        Wrong::Clock(..) => "clock",
-        Wrong::Blind(_) => "blind",
-        Wrong::RegionDown(_) => "region down",
-        Wrong::RegionHalf(..) => "region half reachable",
-        Wrong::Provider(_) => "provider",
     }
 }
