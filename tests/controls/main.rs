@@ -29,8 +29,9 @@ fn in_model(rule: Sabotage) -> &'static [u8] {
         Sabotage::NoFence => &[5, 6],
         Sabotage::NoReadIndex => &[2],
         Sabotage::QuorumOfReachable | Sabotage::KeepOpinions | Sabotage::ExpiredOpinions => &[3],
-        // A clock that leaps ahead ends the cooldown.
-        Sabotage::WallClock | Sabotage::NoCooldown => &[11],
+        // A clock that leaps back keeps old observations fresh; one that leaps ahead ends the cooldown.
+        Sabotage::WallClock => &[3, 11],
+        Sabotage::NoCooldown => &[11],
         // It has no readers.
         Sabotage::StaleReads => &[],
     }
@@ -40,7 +41,7 @@ fn in_model(rule: Sabotage) -> &'static [u8] {
 fn in_simulation(rule: Sabotage) -> &'static [u8] {
     match rule {
         // A clock that leaps back has every timer stand still for hours.
-        Sabotage::WallClock => &[9, 11],
+        Sabotage::WallClock => &[3, 4, 9, 11],
         Sabotage::KeepOpinions | Sabotage::ExpiredOpinions => &[3, 4],
         Sabotage::StaleReads => &[7],
         rule => in_model(rule),

@@ -8,6 +8,9 @@ use std::{
 use quorate::core::sabotage::Sabotage;
 use serde_json::Value;
 
+/// How the names of variables begin by which cargo tells a test of its package.
+const TOLD: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"];
+
 /// The programs, built as `tests/run.sh` builds them: optimised a little.
 pub struct Programs {
     model: PathBuf,
@@ -25,22 +28,16 @@ pub struct Found {
 
 impl Programs {
     pub fn build() -> Self {
-        let output = Command::new(env!("CARGO"))
-            .args([
-                "test",
-                "--profile",
-                "simulation",
-                "--features",
-                "testing",
-                "--test",
-                "model",
-                "--test",
-                "simulation",
-            ])
-            .args(["--no-run", "--message-format", "json"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .expect("cargo runs");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["test", "--profile", "simulation", "--features", "testing"]);
+        cargo.args(["--test", "model", "--test", "simulation", "--no-run", "--message-format", "json"]);
+        // What cargo told this test of its own package it would take for a change of what build scripts were told, and build
+        // everything anew.
+        let told = |name: &str| name == "OUT_DIR" || TOLD.iter().any(|told| name.starts_with(told));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| told(&name.to_string_lossy())) {
+            cargo.env_remove(name);
+        }
+        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
         assert!(output.status.success(), "cargo: {}", String::from_utf8_lossy(&output.stderr));
         let said = String::from_utf8_lossy(&output.stdout);
         let executable = |name: &str| {
