@@ -31,6 +31,8 @@ pub enum Wrong {
     Crashed(NodeId),
     /// Whoever leads when it begins lost its power.
     LeaderCrashed,
+    /// Every sync of the node's disk takes this many ms.
+    SlowDisk(NodeId, u64),
     /// The node's wall clock is off by so many ms.
     Clock(NodeId, i64),
     /// The site reaches neither its controls nor any region.
@@ -42,6 +44,30 @@ pub enum Wrong {
     /// The provider has a bad day.
     Provider(ProviderMood),
 }
+
+/// Everything that a run may meet and count.
+pub const KINDS: [&str; 20] = [
+    "node alone",
+    "halves",
+    "one way",
+    "ring",
+    "leader alone",
+    "stands still",
+    "loss",
+    "delay",
+    "power loss",
+    "power loss of the leader",
+    "slow disk",
+    "clock",
+    "blind",
+    "region down",
+    "region half reachable",
+    "provider",
+    "member added",
+    "member promoted",
+    "member removed",
+    "snapshot installed",
+];
 
 impl Wrong {
     /// What kind of fault it is, for the count of them.
@@ -55,7 +81,9 @@ impl Wrong {
             Self::StandsStill(_) => "stands still",
             Self::Loss => "loss",
             Self::Delay => "delay",
-            Self::Crashed(_) | Self::LeaderCrashed => "power loss",
+            Self::Crashed(_) => "power loss",
+            Self::LeaderCrashed => "power loss of the leader",
+            Self::SlowDisk(..) => "slow disk",
             Self::Clock(..) => "clock",
             Self::Blind(_) => "blind",
             Self::RegionDown(_) => "region down",
@@ -138,6 +166,12 @@ pub fn schedule(chance: &mut Chance, span: u64) -> Vec<(u64, Event)> {
         silent_witness(chance, span, &mut all);
     }
     if chance.one_in(3) {
+        // A node is away for so long that the others no longer have the entries that it lacks.
+        let gone = Wrong::Crashed(node(chance));
+        let begin = chance.between(0, span / 2);
+        all.wrong(begin, begin + chance.between(25_000, span / 2), gone);
+    }
+    if chance.one_in(3) {
         // A member comes, and may go again.
         let node = chance.between(4, NODES + 1);
         let begin = chance.between(0, span / 2);
@@ -192,7 +226,7 @@ fn some(chance: &mut Chance) -> BTreeSet<NodeId> {
 
 fn wrong(chance: &mut Chance) -> (Wrong, u64) {
     let region = |chance: &mut Chance| usize::try_from(chance.between(0, REGIONS.len() as u64)).unwrap();
-    match chance.between(0, 21) {
+    match chance.between(0, 22) {
         0 => (Wrong::Halves(some(chance)), chance.between(1_000, 12_000)),
         1 => {
             let from = node(chance);
@@ -217,6 +251,7 @@ fn wrong(chance: &mut Chance) -> (Wrong, u64) {
         17 => (Wrong::Provider(ProviderMood::Slow), chance.between(3_000, 15_000)),
         18 => (Wrong::Provider(ProviderMood::Late), chance.between(4_000, 20_000)),
         19 => (Wrong::Provider(ProviderMood::Mute), chance.between(2_000, 10_000)),
+        20 => (Wrong::SlowDisk(node(chance), chance.between(20, 1_500)), chance.between(2_000, 15_000)),
         _ => {
             let mood = *chance.pick(&[ProviderMood::TooMany, ProviderMood::Failing, ProviderMood::Failing]);
             (Wrong::Provider(mood), chance.between(2_000, 10_000))
