@@ -193,6 +193,9 @@ fn advice(code: Code, reason: &str) -> Option<&'static str> {
         (_, "EPOCH_CHANGED") => "look with `quoratectl verdict get SERVICE`, then decide again",
         (_, "SWITCH_OPEN") => "follow it with `quoratectl switch list SERVICE`",
         (_, "NO_SERVICE") => "`quoratectl service list` names the services",
+        (_, "PROVIDER_CHECK") => {
+            "`quoratectl provider check` looks at it from every node; while a provider is down, --skip-provider-check does without reading there"
+        }
         (_, "NO_MEMBER") => "`quoratectl member list` names the members",
         (Code::Unavailable, _) => "try again in a few seconds; `--consistency stale` reads what one node knows",
         (Code::DeadlineExceeded | Code::Cancelled, _) => "read the state before trying again",
