@@ -11,7 +11,7 @@
 
 mod programs;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, ops::RangeInclusive, path::Path};
 
 use quorate::core::sabotage::Sabotage;
 
@@ -101,7 +101,7 @@ fn each_broken_rule_is_caught() {
         let column = simulated.as_ref().map_or_else(String::as_str, |(column, _)| column);
         println!("TABLE: {name:<20}  {column:<24}  {}", modelled.as_ref().unwrap_or_else(|missed| missed));
         match (simulated, modelled) {
-            (Ok((_, seed)), Ok(_)) => list += &format!("{name} {seed}\n"),
+            (Ok((_, seed)), Ok(_)) => writeln!(list, "{name} {seed}").expect("it is text"),
             _ => missed.push(name),
         }
     }
