@@ -84,7 +84,7 @@ impl Account {
         match error {
             ProviderError::Indeterminate(why) | ProviderError::Unfinished { message: why, .. } => self.lost(why),
             ProviderError::Stale(_) | ProviderError::Transient { .. } | ProviderError::Permanent { .. } => {
-                *self = before
+                *self = before;
             }
         }
     }
