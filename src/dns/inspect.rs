@@ -117,8 +117,8 @@ impl Inspector {
 
     /// As [`Provider::goes_in_steps`].
     #[must_use]
-    pub fn goes_in_steps(&self) -> bool {
-        self.0.goes_in_steps()
+    pub fn goes_in_steps(&self, record: &Record) -> bool {
+        self.0.goes_in_steps(record)
     }
 
     /// As [`Provider::fence_place`].

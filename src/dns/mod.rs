@@ -291,9 +291,10 @@ pub trait Provider: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Whether a write goes in steps, so that a writer who is lost between two of them leaves values of two regions beside each
+    /// Whether a write of this record goes in steps, so that a writer who is lost between two of them leaves values of two regions beside each
     /// other. Where it does, such a mixture under this cluster's own fence is taken for what a write of its own left.
-    fn goes_in_steps(&self) -> bool {
+    fn goes_in_steps(&self, record: &Record) -> bool {
+        let _ = record;
         false
     }
 

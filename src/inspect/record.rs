@@ -139,7 +139,7 @@ impl Standing<'_> {
         let rrset = self.inspector.published(&service.service.rrset(self.record, region)?);
         let fence = Fence { cluster: self.cluster.clone(), epoch: service.epoch.next() };
         let found = reading.rrset.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        let steps = self.inspector.goes_in_steps();
+        let steps = self.inspector.goes_in_steps(self.record);
         let may_replace = service.service.policy.drift == DriftPolicy::Correct
             || may_replace(service, self.record, self.cluster, steps, &reading);
         let place = &self.inspector.fence_place(self.record);

@@ -283,7 +283,7 @@ impl<L: Log> Office<L> {
             let before = account.clone();
             let attempt = self.under_lease(async {
                 let found = provider.read(record).await?;
-                let unasked = may_replace(service, record, &fence.cluster, provider.goes_in_steps(), &found);
+                let unasked = may_replace(service, record, &fence.cluster, provider.goes_in_steps(record), &found);
                 let may_replace = overwrite || unasked;
                 match step(Wanted { record, rrset, fence, place, may_replace }, found) {
                     Step::Write(change) if attempt < ATTEMPTS => {

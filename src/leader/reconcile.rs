@@ -102,7 +102,7 @@ impl<L: Log> Office<L> {
             let cluster = &self.tools.cluster;
             let late = provider.grade() == Grade::C
                 && reading.rrset.is_some()
-                && may_replace(service, record, cluster, provider.goes_in_steps(), &reading);
+                && may_replace(service, record, cluster, provider.goes_in_steps(record), &reading);
             match compare(record, rrset, &fence, &reading, late) {
                 Standing::AsWritten => {}
                 Standing::Older(epoch) => {

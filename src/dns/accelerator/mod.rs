@@ -197,7 +197,7 @@ impl Provider for Accelerator {
         LONGEST_REQUEST
     }
 
-    fn goes_in_steps(&self) -> bool {
+    fn goes_in_steps(&self, _: &Record) -> bool {
         true
     }
 

@@ -321,8 +321,9 @@ impl Provider for Ovh {
         RrSet { ttl: if pool { 0 } else { wanted.ttl.max(TTL_FLOOR) }, values: wanted.values.clone() }
     }
 
-    fn goes_in_steps(&self) -> bool {
-        true
+    /// A farm that is being switched is marked, and reads as what the write is for.
+    fn goes_in_steps(&self, record: &Record) -> bool {
+        record.rtype.is_in_dns()
     }
 
     fn fence_place(&self, record: &Record) -> String {

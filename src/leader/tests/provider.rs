@@ -57,7 +57,7 @@ impl Provider for TestProvider {
         Duration::from_secs(1)
     }
 
-    fn goes_in_steps(&self) -> bool {
+    fn goes_in_steps(&self, _: &Record) -> bool {
         self.goes_in_steps
     }
 
