@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     names::{Epoch, RegionName, ServiceName},
     safety::Rule,
-    state::ENDPOINTS_LIMIT,
+    state::{ENDPOINTS_LIMIT, ServiceState},
 };
 
 /// Why the state forbids a command.
@@ -64,4 +64,23 @@ pub enum Refusal {
         "epoch {0} does not leave a region that was active before, so nothing is there to go back to: start a switch"
     )]
     NothingToGoBackTo(Epoch),
+    /// The open switch leads there.
+    #[error("epoch {epoch} is under way to `{to}` already")]
+    UnderWay {
+        /// The epoch of the open switch.
+        epoch: Epoch,
+        /// Where it leads.
+        to: RegionName,
+    },
+}
+
+impl Refusal {
+    /// Why a service does not go to the region that it answers, or is on its way to.
+    #[must_use]
+    pub fn no_move(state: &ServiceState, to: &RegionName) -> Self {
+        match &state.open {
+            Some(open) => Self::UnderWay { epoch: open.epoch, to: to.clone() },
+            None => Self::AlreadyActive(to.clone()),
+        }
+    }
 }

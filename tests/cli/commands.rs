@@ -59,7 +59,7 @@ async fn records_that_cannot_be_read_are_not_applied_unless_asked() {
 async fn freezing_needs_a_reason_and_is_seen() {
     let world = World::new().await;
     world.run(&["freeze", "app"]).await.ends(2);
-    world.run(&["freeze", "app", "--reason", " "]).await.ends(8).complains("  reason: say why");
+    world.run(&["freeze", "app", "--reason", " "]).await.ends(8).complains("error: reason: say why");
     assert_eq!(
         world.run(&["freeze", "--reason", "storm"]).await.ends(0).out,
         "the cluster: frozen: automatic switches are held\n"
