@@ -63,7 +63,8 @@ fn clock_in(left: u64) -> String {
     // Beyond a year nobody asks for the hour, and dates end somewhere.
     const MOST: u64 = 366 * 24 * 3_600_000;
     let at = OffsetDateTime::now_utc() + Duration::from_millis(left.min(MOST));
-    let at = at.replace_nanosecond(0).ok().and_then(|at| at.format(&Rfc3339).ok()).filter(|_| (FAR..MOST).contains(&left));
+    let at =
+        at.replace_nanosecond(0).ok().and_then(|at| at.format(&Rfc3339).ok()).filter(|_| (FAR..MOST).contains(&left));
     at.map(|at| format!(", about {at} by this machine's clock")).unwrap_or_default()
 }
 

@@ -165,7 +165,10 @@ fn hook_answer(input: &[u8]) {
         },
         None if kind == 4 => {
             let Ok(receipt) = hook::receipt(body) else { return };
-            assert!(receipt.0.len() < 4096 && !receipt.0.contains(char::is_control), "it goes into the log: {receipt:?}");
+            assert!(
+                receipt.0.len() < 4096 && !receipt.0.contains(char::is_control),
+                "it goes into the log: {receipt:?}"
+            );
         }
         None => assert!(hook::retry_after(body).is_none_or(|wait| wait <= http::RETRY_AFTER_LIMIT)),
     }

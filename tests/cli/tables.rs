@@ -78,7 +78,11 @@ async fn explain() {
     unknown.complains("has no region `ap-south-1`");
     unknown.complains("hint: `quoratectl verdict get SERVICE` names its regions");
     let here = world.run(&["explain", "app", "--to", "eu-west-3"]).await.ends(0);
-    assert!(here.out.starts_with("`eu-west-3` is the active region already\n\napp: eu-west-3 is active"), "{}", here.out);
+    assert!(
+        here.out.starts_with("`eu-west-3` is the active region already\n\napp: eu-west-3 is active"),
+        "{}",
+        here.out
+    );
     assert!(!here.out.contains("rules for a switch"), "there is no switch to speak of: {}", here.out);
 }
 

@@ -51,7 +51,8 @@ fn each_flipped_byte_is_named() {
         let mut flipped = bytes.to_vec();
         let mut exact = 0;
         let mut bits = || if all { (0..8).collect() } else { vec![random.random_range(0..8)] };
-        let places = (from..(from + share).min(bytes.len())).flat_map(|at| bits().into_iter().map(move |bit| (at, bit)));
+        let places =
+            (from..(from + share).min(bytes.len())).flat_map(|at| bits().into_iter().map(move |bit| (at, bit)));
         for (at, bit) in places {
             let bit = 1 << bit;
             flipped[at] ^= bit;
@@ -70,7 +71,10 @@ fn each_flipped_byte_is_named() {
         parts.into_iter().map(|part| part.join().unwrap()).sum()
     });
     let each = if all { "every bit of " } else { "" };
-    println!("MEASURED {each}{} bytes flipped, {exact} named by bundle and field, the rest by line and column", bytes.len());
+    println!(
+        "MEASURED {each}{} bytes flipped, {exact} named by bundle and field, the rest by line and column",
+        bytes.len()
+    );
 }
 
 /// Every value in the file is given another one, of the same kind where it has a kind; the form stays right.

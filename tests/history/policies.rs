@@ -193,7 +193,8 @@ fn what_hung_until_another_took_over_hangs_here_too() {
         }
         world.run(110_000);
         let cause_of_abort = Cause::Abort { by: by(), reason: "a false alarm".into() };
-        let back = Intent { service: name.clone(), epoch: Epoch(3), to: "west".parse().unwrap(), cause: cause_of_abort };
+        let back =
+            Intent { service: name.clone(), epoch: Epoch(3), to: "west".parse().unwrap(), cause: cause_of_abort };
         assert_eq!(world.apply(Action::Authorise(back)), Response::Authorised(Epoch(3)), "{cause}");
         world.apply(Action::Written { service: name.clone(), epoch: Epoch(3), receipts: BTreeMap::default() });
         world.apply(Action::Observed { service: name, epoch: Epoch(3), answers: vec![] });

@@ -30,9 +30,12 @@ fn item(lines: &[(&str, &str)]) {
     let names = [TERM, AT, "pk"].map(str::to_owned);
     let item = names.into_iter().zip(lines.iter().copied().map(value)).collect();
     if let Some(beat) = beat_of(&item) {
-        assert!([beat.term, beat.at.0].iter().zip(lines).all(|(number, (kind, text))| {
-            *kind == "N" && text.parse() == Ok(*number)
-        }));
+        assert!(
+            [beat.term, beat.at.0]
+                .iter()
+                .zip(lines)
+                .all(|(number, (kind, text))| { *kind == "N" && text.parse() == Ok(*number) })
+        );
     }
 }
 
@@ -69,7 +72,8 @@ fn table(lines: &[(&str, &str)]) {
 }
 
 fn answers() -> Vec<Vec<u8>> {
-    let table = "status ACTIVE\nkey pk\nkey sk\ntype pk S\ntype sk N\nreplica us-east-1 ACTIVE\nreplica eu-west-3 CREATING";
+    let table =
+        "status ACTIVE\nkey pk\nkey sk\ntype pk S\ntype sk N\nreplica us-east-1 ACTIVE\nreplica eu-west-3 CREATING";
     vec![
         joined(0, table),
         joined(0, "key pk\ntype pk B\nreplica eu-west-3 INACCESSIBLE_ENCRYPTION_CREDENTIALS"),
