@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_credential_types::{Credentials, provider::error::CredentialsError};
 use aws_smithy_http_client::{
     Builder,
@@ -33,12 +36,22 @@ use crate::secret::Secret;
 
 /// A connection that is not made by then will not be.
 const CONNECT: Duration = Duration::from_secs(1);
+/// AWS takes signatures that are up to 5 minutes off, some services up to 15: it is told a little before.
+const SKEW_LIMIT: u64 = 240;
+/// What to do about a clock that is further off.
+pub const SET_THE_CLOCK: &str = "AWS refuses what is signed more than 5 minutes off: set this machine's clock by NTP";
 /// How much of a message of AWS is shown, in characters.
 const MESSAGE: usize = 300;
 
 /// One pool of connections for the whole process.
 static HTTP: LazyLock<SharedHttpClient> =
     LazyLock::new(|| Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https());
+
+/// How the SDK begins when no place had any.
+const CHAIN: &str = "no credentials found in chain";
+/// The same for people.
+const NO_CREDENTIALS: &str =
+    "no credentials for AWS: none in the environment, in ~/.aws, or from an instance, container or web identity role";
 
 /// How this machine reaches AWS.
 #[derive(Debug, Clone, Default)]
@@ -92,13 +105,17 @@ impl Access {
 }
 
 async fn load(settings: &Settings) -> SdkConfig {
+    // Every client is given its own; without one the chain would ask the network for it.
+    let region = Region::from_static("us-east-1");
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(HTTP.clone())
         .retry_config(RetryConfig::disabled())
-        // Every client is given its own; without one the chain would ask the network for it.
-        .region(Region::from_static("us-east-1"));
+        .region(region.clone());
     if let Some(profile) = &settings.profile {
-        loader = loader.profile_name(profile);
+        // The chain would look into the environment first: whoever names a profile means its account and no other.
+        let reached = ProviderConfig::without_region().with_region(Some(region)).with_http_client(HTTP.clone());
+        let of_profile = ProfileFileCredentialsProvider::builder().configure(&reached).profile_name(profile).build();
+        loader = loader.profile_name(profile).credentials_provider(of_profile);
     }
     if let Some(Keys { id, secret, token }) = &settings.keys {
         let token = token.as_ref().map(|token| token.expose().to_owned());
@@ -117,6 +134,23 @@ impl Clock {
     #[must_use]
     pub fn ahead(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the clocks are apart, in words.
+    ///
+    /// # Errors
+    /// So far that AWS refuses what is signed here, or soon will.
+    #[must_use]
+    pub fn reading(&self) -> Option<Result<String, String>> {
+        let ahead = self.ahead()?;
+        let by = ahead.unsigned_abs();
+        let words = match ahead {
+            // The answer's way is part of it, and it tells whole seconds.
+            -2..=2 => "AWS's clock and this node's agree to about a second".to_owned(),
+            3.. => format!("AWS's clock is {by} s ahead"),
+            _ => format!("AWS's clock is {by} s behind"),
+        };
+        Some(if by < SKEW_LIMIT { Ok(words) } else { Err(words) })
     }
 }
 
@@ -195,15 +229,24 @@ impl Fault {
     /// Whether it is a matter of rights or of credentials: a fault of this machine's set-up, and no sign of the region's health.
     #[must_use]
     pub fn is_about_rights(&self) -> bool {
-        const CODES: [&str; 9] = [
+        const CODES: [&str; 18] = [
             "AccessDenied",
             "AccessDeniedException",
             "ExpiredToken",
             "ExpiredTokenException",
+            "IncompleteSignature",
             "IncompleteSignatureException",
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
             "InvalidSignatureException",
+            "MissingAuthenticationToken",
             "MissingAuthenticationTokenException",
+            "NotAuthorized",
+            "OptInRequired",
+            "RequestExpired",
+            "RequestTimeTooSkewed",
             "SignatureDoesNotMatch",
+            "SubscriptionRequiredException",
             "UnrecognizedClientException",
         ];
         match self {
@@ -219,7 +262,13 @@ fn credentials(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<CredentialsError>() {
-            return Some(format!("no credentials for AWS: {}", root(found)));
+            return Some(match found {
+                // The chain tells of each place in a paragraph: none of them is what somebody meant to use.
+                CredentialsError::CredentialsNotLoaded(_) if root(found).starts_with(CHAIN) => {
+                    NO_CREDENTIALS.to_owned()
+                }
+                found => format!("no credentials for AWS: {}", root(found)),
+            });
         }
         next = error.source();
     }
@@ -235,6 +284,7 @@ fn root(error: &(dyn Error + 'static)) -> String {
     cut(&error.to_string())
 }
 
+/// One line, not too long.
 fn cut(text: &str) -> String {
-    text.chars().take(MESSAGE).collect()
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MESSAGE).collect()
 }

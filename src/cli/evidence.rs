@@ -9,14 +9,14 @@ use super::{
     connect::{Kind, Session, verdicts},
     explain::rules,
     failure::{Exit, Failure},
-    output::{Screen, printable, table},
+    output::{Screen, ms, printable, table},
     sealed,
     switch::switches,
     verdict::age,
 };
 use crate::{
     proto::v1,
-    view::{Answer, Evidence, Read, RegionEvidence, Sight, Switch},
+    view::{Answer, Evidence, LostWrites, Read, RegionEvidence, Sight, Switch},
 };
 
 /// The commands.
@@ -91,11 +91,17 @@ pub(super) fn shown(evidence: serde_json::Value) -> String {
     in_words(&Answered { switch, evidence, hash: None, previous_hash: None, read })
 }
 
+/// Not known is said as loudly as a figure.
+fn lost_writes(of: &LostWrites) -> String {
+    let bound = of.bound_ms.map_or_else(|| "not known".to_owned(), |bound| format!("those of {} at most", ms(bound)));
+    format!("lost writes: {bound} ({})\n", printable(&of.text))
+}
+
 fn in_words(of: &Answered) -> String {
     let mut parts = vec![switches(std::slice::from_ref(&of.switch))];
     match serde_json::from_value::<Evidence>(of.evidence.clone()) {
         Ok(evidence) => {
-            parts.extend(evidence.lost_writes.iter().map(|lost| format!("lost writes: {}\n", printable(&lost.text))));
+            parts.extend(evidence.lost_writes.iter().map(lost_writes));
             parts.extend(evidence.reason.iter().map(|reason| format!("reason: {}\n", printable(reason))));
             parts.extend([
                 votes(&evidence.regions),

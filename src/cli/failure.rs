@@ -197,6 +197,9 @@ fn advice(code: Code, reason: &str) -> Option<&'static str> {
         (_, "NO_SERVICE") => "`quoratectl service list` names the services",
         (_, "NO_REGION") => "`quoratectl verdict get SERVICE` names its regions",
         (_, "NO_SWITCH") => "`quoratectl switch list SERVICE` shows the switches that are kept",
+        (_, "PROVIDER_CHECK") => {
+            "`quoratectl provider check` looks at it from every node; while a provider is down, --skip-provider-check does without reading there"
+        }
         (_, "NO_MEMBER") => "`quoratectl member list` names the members",
         (Code::Unavailable, _) => "try again in a few seconds; `--consistency stale` reads what one node knows",
         (Code::DeadlineExceeded | Code::Cancelled, _) => "read the state before trying again",

@@ -196,7 +196,9 @@ async fn check(of: Check, session: &Session, screen: &mut Screen<'_>) -> Result<
 }
 
 fn one(of: &ProviderFindings) -> String {
-    let kind = of.kind.as_deref().map(|kind| format!(" ({})", printable(kind))).unwrap_or_default();
+    let grade = of.grade.as_deref().map(|grade| format!(", grade {grade}")).unwrap_or_default();
+    let kind =
+        of.kind.as_deref().map(|kind| format!(" ({})", printable(&format!("{kind}{grade}")))).unwrap_or_default();
     let policy = if of.policy.is_empty() { String::new() } else { format!("\n{}", in_words(&of.policy)) };
     format!("{}{kind}\n{}{}{policy}", printable(&of.provider), findings(&of.findings), advice(&of.findings))
 }

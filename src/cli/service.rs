@@ -63,7 +63,7 @@ pub struct Apply {
     /// Validate and check with the provider, change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not read the records at their provider first
+    /// Do not read the records at their provider first; for one that is down
     #[arg(long)]
     skip_provider_check: bool,
 }

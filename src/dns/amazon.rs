@@ -8,14 +8,22 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::{
     Finding, ProviderError, clip,
     http::Effect,
-    inspect::subject::{CLOCK, CREDENTIALS},
+    inspect::subject::{CLOCK, CREDENTIALS, ZONE},
 };
-use crate::aws::{Clock, Fault};
+use crate::aws::{Clock, Fault, SET_THE_CLOCK};
 
 /// The longest that a `Retry-After` is believed.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
-/// AWS takes signatures that are up to 5 minutes off, some services up to 15: it is told a little before.
-const SKEW_LIMIT: u64 = 240;
+/// What to do about credentials that are missing, …
+const NONE: &str = "give this node credentials: access keys of the provider, a `profile`, or AWS's own chain (environment, ~/.aws, \
+                    instance role)";
+/// … out of date, …
+const EXPIRED: &str =
+    "the credentials have expired, or this machine's clock is off: renew them, and set the clock by NTP";
+/// … not known to AWS, …
+const UNKNOWN_KEY: &str = "AWS does not know the access key: check it, and that it is active";
+/// … or whose secret is another.
+const WRONG_KEY: &str = "check the secret access key, and this machine's clock";
 /// The codes by which AWS asks to be asked later; nothing was done.
 const LATER: [&str; 7] = [
     "PriorRequestNotComplete",
@@ -59,12 +67,7 @@ where
         return ProviderError::Transient { message, retry_after };
     }
     match Fault::of(error) {
-        Fault::Ours(why) => ProviderError::Permanent {
-            message: shown(error, call, &why),
-            hint: "give this node credentials: access keys of the provider, a `profile`, or AWS's own chain (environment, \
-                   ~/.aws, instance role)"
-                .to_owned(),
-        },
+        Fault::Ours(why) => ProviderError::Permanent { message: shown(error, call, &why), hint: NONE.to_owned() },
         Fault::Down(why) => down(shown(error, call, &why), call.effect),
         Fault::Refused { code, message } if UNWELL.contains(&code.as_str()) => {
             down(shown(error, call, &format!("{code} {message}")), call.effect)
@@ -93,39 +96,32 @@ pub(super) fn shown<E>(error: &SdkError<E, Response>, call: Call, what: &str) ->
 /// What to do about the codes that every service has.
 fn known(code: &str) -> Option<&'static str> {
     Some(match code {
-        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-            "the credentials have expired, or this machine's clock is off: renew them, and set the clock by NTP"
-        }
-        "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" => {
-            "AWS does not know the access key: check it, and that it is active"
-        }
-        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
-            "check the secret access key, and this machine's clock"
-        }
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => EXPIRED,
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" => UNKNOWN_KEY,
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => WRONG_KEY,
         _ => return None,
     })
 }
 
 /// How far the clocks are apart, of which signatures depend.
 pub(super) fn clock(clock: &Clock) -> Finding {
-    let Some(ahead) = clock.ahead() else {
-        return Finding::unknown(CLOCK, "no answer of AWS told the time", "compare this machine's clock with another");
-    };
-    let by = ahead.unsigned_abs();
-    let figure = match ahead {
-        // The answer's way is part of it, and it tells whole seconds.
-        -2..=2 => "AWS's clock and this node's agree to about a second".to_owned(),
-        3.. => format!("AWS's clock is {by} s ahead"),
-        _ => format!("AWS's clock is {by} s behind"),
-    };
-    if by < SKEW_LIMIT {
-        return Finding::pass(CLOCK, figure);
+    match clock.reading() {
+        Some(Ok(figure)) => Finding::pass(CLOCK, figure),
+        Some(Err(figure)) => Finding::fail(CLOCK, figure, SET_THE_CLOCK),
+        None => Finding::unknown(CLOCK, "no answer of AWS told the time", "compare this machine's clock with another"),
     }
-    Finding::fail(CLOCK, figure, "AWS refuses what is signed more than 5 minutes off: set this machine's clock by NTP")
 }
 
 /// What stands beside a first call that failed, and beside one that did not.
-pub(super) fn first_call(of: &Clock, failed: Option<Finding>) -> Vec<Finding> {
-    let known = failed.unwrap_or_else(|| Finding::pass(CREDENTIALS, "AWS knows the access key"));
+pub(super) fn first_call(of: &Clock, failed: Option<&ProviderError>) -> Vec<Finding> {
+    let known = match failed {
+        None => Finding::pass(CREDENTIALS, "AWS knows the access key"),
+        Some(error) => Finding::of_error(if blames_credentials(error) { CREDENTIALS } else { ZONE }, error),
+    };
     vec![known, clock(of)]
+}
+
+/// Whether it is the credentials that must be mended, and nothing about the zone is known.
+fn blames_credentials(error: &ProviderError) -> bool {
+    matches!(error, ProviderError::Permanent { hint, .. } if [NONE, EXPIRED, UNKNOWN_KEY, WRONG_KEY].contains(&hint.as_str()))
 }

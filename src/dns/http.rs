@@ -179,15 +179,16 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-/// An error with its causes: reqwest's own text names the URL and leaves the reason to them.
+/// Why there was no answer: the innermost cause, for the outer ones say only that there was none. The URL is the call's to name.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+    if error.is_timeout() {
+        return if error.is_connect() { "no connection in time".to_owned() } else { "no answer in time".to_owned() };
     }
-    clip(&text)
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    clip(&cause.to_string())
 }
 
 /// The wall clock in seconds; signatures depend on it and nothing else.
@@ -218,6 +219,20 @@ mod tests {
             let error = bad.parse::<BaseUrl>().unwrap_err();
             assert!(matches!(error, BaseUrlError::Malformed(_)) && !error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    /// Errors are read by people: each names the call once, and why there was no answer.
+    #[tokio::test]
+    async fn why_there_was_no_answer_is_said_in_a_few_words() {
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/zones/example.com.", mute.local_addr().unwrap());
+        let http = client(Duration::from_millis(100)).unwrap();
+        let error = send("GET /zones", http.get(&url)).await.unwrap_err();
+        assert!(matches!(&error, CallError::Unanswered(said) if said == "GET /zones: no answer in time"), "{error:?}");
+        drop(mute);
+        let error = send("GET /zones", http.get(&url)).await.unwrap_err();
+        let CallError::NotSent(said) = &error else { panic!("{error:?}") };
+        assert!(said.starts_with("GET /zones: ") && said.contains("refused") && !said.contains("http://"), "{said}");
     }
 
     #[test]

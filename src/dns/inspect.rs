@@ -72,7 +72,11 @@ impl Finding {
     pub fn of_error(subject: impl Into<Cow<'static, str>>, error: &ProviderError) -> Self {
         match error {
             ProviderError::Permanent { message, hint } => Self::fail(subject, message, hint),
-            other => Self::unknown(subject, other.to_string(), "try again"),
+            other => Self::unknown(
+                subject,
+                other.to_string(),
+                "ask again; if only this node finds it so, look at its network, else at the provider's status page",
+            ),
         }
     }
 }

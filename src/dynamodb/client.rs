@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::{
 
 use super::{Beat, Description, HeartbeatKey, KeySchema, KeyType, KeyValue, ReplicaLine, Tables};
 use crate::{
-    aws::{Access, Fault},
+    aws::{Access, Clock, Fault},
     core::{names::LogTime, service::Table},
 };
 
@@ -35,6 +35,8 @@ const TABLE: Duration = Duration::from_secs(2);
 const TERM: &str = "quorate_term";
 const AT: &str = "quorate_at";
 const NOTE: &str = "quorate_note";
+/// One that no heartbeat has.
+const NEVER: &str = "quorate_never";
 
 /// `DynamoDB` in every region that is asked for.
 #[derive(Clone)]
@@ -42,6 +44,7 @@ pub struct DynamoDb {
     access: Access,
     /// A client keeps its connections; made when a region is first asked.
     clients: Arc<Mutex<HashMap<String, Client>>>,
+    clock: Clock,
 }
 
 impl fmt::Debug for DynamoDb {
@@ -54,7 +57,7 @@ impl DynamoDb {
     /// Reached like this.
     #[must_use]
     pub fn new(access: Access) -> Self {
-        Self { access, clients: Arc::default() }
+        Self { access, clients: Arc::default(), clock: Clock::default() }
     }
 
     async fn client(&self, region: &str) -> Client {
@@ -63,9 +66,30 @@ impl DynamoDb {
             return client;
         }
         let config = self.access.config(region, TABLE).await;
-        let made = Client::from_conf(Builder::from(&config).build());
+        let made = Client::from_conf(Builder::from(&config).interceptor(self.clock.clone()).build());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.entry(region.to_owned()).or_insert(made).clone()
+    }
+
+    /// The clock of the regions that answered.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether a heartbeat may be written under this key, without writing it: AWS looks at rights before it looks at the
+    /// condition, which cannot hold.
+    ///
+    /// # Errors
+    /// It may not, or there is no answer.
+    pub async fn may_write(&self, table: &Table, key: &HeartbeatKey) -> Result<(), Fault> {
+        let put = self.client(&table.region).await.put_item().table_name(&table.table).set_item(Some(attributes(key)));
+        let put = put.condition_expression(format!("attribute_exists({NEVER})"));
+        match within(ITEM, put.send()).await?.map_err(|error| Fault::of(&error)) {
+            Err(fault) if fault.is("ConditionalCheckFailedException") => Ok(()),
+            Err(fault) => Err(fault),
+            Ok(_) => Err(Fault::Down(format!("somebody has given the heartbeat an attribute `{NEVER}`"))),
+        }
     }
 
     /// Whether the table answers for this key, read consistently; what stands there is not looked at, nor whether anything

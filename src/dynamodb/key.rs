@@ -40,6 +40,12 @@ pub enum KeyValue {
 pub struct HeartbeatKey(pub Vec<(String, KeyValue)>);
 
 impl HeartbeatKey {
+    /// The pattern of every key of a cluster whose partition key is a text, as IAM understands it.
+    #[must_use]
+    pub fn all(cluster: &ClusterId) -> String {
+        format!("quorate#heartbeat#{cluster}#*")
+    }
+
     /// `quorate#heartbeat#CLUSTER#REGION`. Each cluster and each region written through has an item of its own, for two
     /// regions that write the same item overwrite each other.
     #[must_use]

@@ -72,9 +72,7 @@ impl AdminService for Admin {
         let by = caller(&request)?;
         let v1::ApplyServiceRequest { toml, dry_run, skip_provider_check } = request.into_inner();
         let (service, warnings) = parse(&toml)?;
-        if !skip_provider_check {
-            self.cluster.check_providers(&service).await.map_err(unreadable)?;
-        }
+        self.cluster.check_providers(&service, !skip_provider_check).await.map_err(unsuitable)?;
         let name = service.name.clone();
         let action = Action::ApplyService { service: Box::new(service), source: toml, by: by.name.clone() };
         let rehearse = dry_run.then(|| action.clone());
@@ -331,11 +329,11 @@ pub(super) fn parse(toml: &str) -> Result<(Service, Vec<Diagnostic>), Status> {
     service_file::parse(toml).map_err(wrong)
 }
 
-fn unreadable(problems: Vec<String>) -> Status {
+fn unsuitable(problems: Vec<String>) -> Status {
     let violation = |description| Violation { field: "provider".into(), description };
     forbidden(
         "PROVIDER_CHECK",
-        "the records cannot be read at their provider",
+        "the providers of its records do not let it work",
         problems.into_iter().map(violation).collect(),
     )
 }

@@ -158,11 +158,11 @@ pub trait Cluster: Send + Sync + 'static {
     /// What the state forbids is no error here but [`Response::Refused`].
     async fn propose(&self, action: Action) -> Result<Response, ClusterError>;
 
-    /// Reads the records of a service at their providers, as `ApplyService` does before it proposes.
+    /// Whether the providers suit a service, as `ApplyService` asks before it proposes; with `read`, its records are read there.
     ///
     /// # Errors
     /// What stands in the way, one line a record.
-    async fn check_providers(&self, service: &Service) -> Result<(), Vec<String>>;
+    async fn check_providers(&self, service: &Service, read: bool) -> Result<(), Vec<String>>;
 
     /// Has every member find something out without changing anything, and hands on each answer as it comes. Ends within
     /// [`inspect::PATIENCE`](crate::inspect::PATIENCE), or when nobody listens any more.

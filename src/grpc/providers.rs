@@ -21,10 +21,12 @@ use crate::{
         safety::RuleOutcome,
     },
     dns::Finding,
-    inspect::{Inspected, Inspection, NodeAnswer, ProviderSeen, drill::Check, lone_record},
+    inspect::{Inspected, Inspection, NodeAnswer, ProviderSeen, RecordSeen, drill::Check, lone_record},
     proto::v1,
 };
 
+/// How the tables of regions stand among the providers: as their section in a node's configuration.
+const TABLES: &str = "[dynamodb]";
 /// How many messages may wait for whoever listens.
 const WAITING: usize = 16;
 
@@ -116,25 +118,45 @@ fn report(answers: &[NodeAnswer]) -> v1::ProvidersReport {
                 .or_insert_with(|| v1::ProviderFindings { provider: seen.name.to_string(), ..Default::default() });
             if let Some(access) = &seen.access {
                 into.kind.clone_from(&access.kind);
+                into.grade = access.grade.to_string();
                 into.policy = seen.policy.iter().map(grant).collect();
             }
             into.findings.extend(findings(of, seen));
         }
     }
-    v1::ProvidersReport { providers: providers.into_values().collect(), silent: silent(answers) }
+    let providers = providers.into_values().chain(tables(answers)).collect();
+    v1::ProvidersReport { providers, silent: silent(answers) }
+}
+
+/// The tables of the regions under a name that no provider can have; nothing where there are none.
+fn tables(answers: &[NodeAnswer]) -> Option<v1::ProviderFindings> {
+    let findings: Vec<_> = found(answers).flat_map(|(of, found)| of_records(of, &found.tables)).collect();
+    let policy = found(answers).next().map(|(_, found)| found.table_policy.iter().map(grant).collect());
+    (!findings.is_empty()).then(|| v1::ProviderFindings {
+        provider: TABLES.to_owned(),
+        kind: "tables".to_owned(),
+        findings,
+        policy: policy.unwrap_or_default(),
+        grade: String::new(),
+    })
 }
 
 fn findings(of: &NodeAnswer, seen: &ProviderSeen) -> Vec<v1::Finding> {
-    let seen_from = || Some((of.node, of.site.clone()));
-    let check = |record: &str, found: &Finding| {
-        let stops = found.outcome == RuleOutcome::Fail;
-        finding(Check { finding: found.clone(), seen_from: seen_from(), record: record.to_owned(), stops })
-    };
     if seen.records.is_empty() {
         let hint = "give --zone and --record to check it before a service uses it";
-        return vec![check("", &Finding::unknown("record", "no service has a record here", hint))];
+        return vec![one(of, "", &Finding::unknown("record", "no service has a record here", hint))];
     }
-    seen.records.iter().flat_map(|record| record.findings.iter().map(|found| check(&record.record, found))).collect()
+    of_records(of, &seen.records)
+}
+
+fn of_records(of: &NodeAnswer, records: &[RecordSeen]) -> Vec<v1::Finding> {
+    records.iter().flat_map(|record| record.findings.iter().map(|found| one(of, &record.record, found))).collect()
+}
+
+fn one(of: &NodeAnswer, record: &str, found: &Finding) -> v1::Finding {
+    let stops = found.outcome == RuleOutcome::Fail;
+    let seen_from = Some((of.node, of.site.clone()));
+    finding(Check { finding: found.clone(), seen_from, record: record.to_owned(), stops })
 }
 
 fn grant(of: &crate::dns::Grant) -> v1::Grant {

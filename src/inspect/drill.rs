@@ -165,7 +165,7 @@ impl Rehearsal<'_> {
     fn records(&self) -> Vec<Check> {
         let mut checks = vec![];
         let of_service = |found: &'_ Inspected| -> Vec<RecordSeen> {
-            found.providers.iter().flat_map(|provider| provider.records.clone()).collect()
+            found.providers.iter().flat_map(|provider| &provider.records).chain(&found.tables).cloned().collect()
         };
         for of in self.answers {
             let leads = Some(of.node) == self.leader;

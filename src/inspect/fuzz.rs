@@ -64,7 +64,8 @@ fn seeds() -> Vec<Vec<u8>> {
         policy: vec![Grant { place: "OVH".into(), text: "GET /x".into() }],
     };
     let probes = vec![ProbeSeen { probe: 0, failure: Some("timeout".into()), took: Duration::from_millis(9) }];
-    let inspected = Inspected { providers: vec![provider], probes, nameservers: vec![] };
+    let inspected =
+        Inspected { providers: vec![provider], probes, nameservers: vec![], tables: vec![], table_policy: vec![] };
     vec![
         encode(0, &|bytes| ciborium::into_writer(&inspection, bytes).expect("it encodes")),
         encode(1, &|bytes| ciborium::into_writer(&inspected, bytes).expect("it encodes")),

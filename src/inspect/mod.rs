@@ -7,6 +7,7 @@ pub mod drill;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 mod record;
+mod tables;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use crate::{
         Finding, Grade, Grant,
         inspect::{Inspectors, subject},
     },
+    dynamodb::DynamoDb,
     leader::Nameservers,
     probe::check,
 };
@@ -65,6 +67,12 @@ pub struct Inspected {
     pub probes: Vec<ProbeSeen>,
     /// What the nameservers answer now.
     pub nameservers: Vec<NameserverLine>,
+    /// The `DynamoDB` tables of the regions.
+    #[serde(default)]
+    pub tables: Vec<RecordSeen>,
+    /// The least that must be allowed there.
+    #[serde(default)]
+    pub table_policy: Vec<Grant>,
 }
 
 /// A provider as one node has it.
@@ -145,6 +153,8 @@ pub struct Tools {
     pub nameservers: Arc<dyn Nameservers>,
     /// What probes share.
     pub prober: Arc<check::Client>,
+    /// How tables are reached.
+    pub tables: DynamoDb,
 }
 
 /// What of the state an inspection is about, copied out of it.
@@ -167,12 +177,21 @@ impl Subject {
 impl Tools {
     /// Looks. Bounded in time: what does not end is unknown.
     pub async fn inspect(&self, subject: Subject, inspection: &Inspection) -> Inspected {
-        let (providers, probes, nameservers) = tokio::join!(
+        let (providers, probes, nameservers, tables) = tokio::join!(
             self.see_providers(&subject, inspection),
             self.probe(&subject, inspection),
-            self.ask_nameservers(&subject, inspection)
+            self.ask_nameservers(&subject, inspection),
+            self.see_tables(&subject, inspection)
         );
-        Inspected { providers, probes, nameservers }
+        let table_policy = tables::policy(&self.cluster, &subject);
+        Inspected { providers, probes, nameservers, tables, table_policy }
+    }
+
+    async fn see_tables(&self, subject: &Subject, inspection: &Inspection) -> Vec<RecordSeen> {
+        if !inspection.ask || inspection.provider.is_some() {
+            return vec![];
+        }
+        tables::look(&self.tables, &self.cluster, subject).await
     }
 
     async fn see_providers(&self, subject: &Subject, inspection: &Inspection) -> Vec<ProviderSeen> {

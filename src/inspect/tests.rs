@@ -12,6 +12,7 @@ use super::{
     *,
 };
 use crate::{
+    aws::{Access, Settings},
     core::{
         names::Epoch,
         record::{Fence, RecordValue},
@@ -21,6 +22,7 @@ use crate::{
         tests::{Cluster, service},
     },
     dns::{Change, FenceReading, Provider, ProviderError, Reading, Receipt, inspect::read_only},
+    dynamodb::DynamoDb,
 };
 
 /// Counts what is asked of it.
@@ -110,6 +112,7 @@ impl World {
             providers: read_only(&providers),
             nameservers: Arc::new(Agreeing),
             prober: check::Client::new(rustls::RootCertStore::empty()),
+            tables: DynamoDb::new(Access::new(Settings::default())),
         };
         Self { cluster, provider, tools }
     }

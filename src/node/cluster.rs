@@ -27,8 +27,8 @@ use crate::{
 
 /// How long a linearizable read may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(5);
-/// How long a provider may take to answer when a service is applied.
-const PROVIDER_CHECK: Duration = Duration::from_secs(15);
+/// How long a provider may take to answer when a service is applied: less than whoever applies it waits for the answer.
+const PROVIDER_CHECK: Duration = Duration::from_secs(7);
 
 #[async_trait]
 impl Cluster for Node {
@@ -69,9 +69,12 @@ impl Cluster for Node {
         }
     }
 
-    async fn check_providers(&self, service: &Service) -> Result<(), Vec<String>> {
+    async fn check_providers(&self, service: &Service, read: bool) -> Result<(), Vec<String>> {
         let checks = service.records.iter().map(|record| async move {
             let Some(provider) = self.providers.get(&record.provider) else {
+                if !read {
+                    return None;
+                }
                 let known: Vec<_> = self.providers.keys().map(ToString::to_string).collect();
                 return Some(format!(
                     "{record}: node {} has no provider `{}` (it has: {})",
@@ -88,6 +91,9 @@ impl Cluster for Node {
                     words(longest),
                     words(cooldown)
                 ));
+            }
+            if !read {
+                return None;
             }
             match timeout(PROVIDER_CHECK, provider.read(record)).await {
                 Ok(Ok(_)) => None,

@@ -140,6 +140,8 @@ pub struct ProviderFindings {
     pub provider: String,
     /// Its `type`; `null` when no node is configured for it.
     pub kind: Option<String>,
+    /// How strongly it refuses a stale write: A, B or C.
+    pub grade: Option<String>,
     /// By node and record.
     pub findings: Vec<Finding>,
     /// The least that its credentials must be allowed.
@@ -151,6 +153,7 @@ impl From<v1::ProviderFindings> for ProviderFindings {
         Self {
             provider: of.provider,
             kind: text(of.kind),
+            grade: text(of.grade),
             findings: of.findings.into_iter().map(Finding::from).collect(),
             policy: of.policy.into_iter().map(Grant::from).collect(),
         }

@@ -27,7 +27,8 @@ fn answer(node: u64, site: &str, rights: Finding) -> NodeAnswer {
         policy: vec![Grant { place: "OVH: the access rules".into(), text: "POST /x\n".into() }],
     };
     let probes = vec![ProbeSeen { probe: 0, failure: None, took: Duration::from_millis(12) }];
-    let found = Ok(Inspected { providers: vec![main], probes, nameservers: vec![] });
+    let found =
+        Ok(Inspected { providers: vec![main], probes, nameservers: vec![], tables: vec![], table_policy: vec![] });
     NodeAnswer { node, site: site.parse().unwrap(), voter: true, found, took: Duration::from_millis(40) }
 }
 
@@ -98,7 +99,7 @@ async fn providers_are_listed_and_checked() {
     assert!(said.out.contains("node 3 (rome) did not answer: it is away"), "{}", said.out);
 
     let said = world.run(&["provider", "check", "ovh-main"]).await.ends(3);
-    assert!(said.out.starts_with("ovh-main (ovh)\n"), "{}", said.out);
+    assert!(said.out.starts_with("ovh-main (ovh, grade C)\n"), "{}", said.out);
     assert!(said.out.contains("the key lacks `POST /x`") && !said.out.contains("# OVH"), "{}", said.out);
     let json = world.run(&["provider", "check", "--policy", "-o", "json"]).await.ends(3).json();
     assert_eq!(json["providers"][0]["policy"], json!([{ "place": "OVH: the access rules", "text": "POST /x\n" }]));

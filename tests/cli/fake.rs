@@ -171,9 +171,9 @@ impl Cluster for Fake {
         self.failing().map(|()| self.apply(action))
     }
 
-    async fn check_providers(&self, _: &Service) -> Result<(), Vec<String>> {
+    async fn check_providers(&self, _: &Service, read: bool) -> Result<(), Vec<String>> {
         let problems = self.providers.lock().unwrap().clone();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() || !read { Ok(()) } else { Err(problems) }
     }
 
     async fn inspect(&self, _: Inspection, to: mpsc::Sender<NodeAnswer>) {

@@ -9,6 +9,33 @@ use crate::{
     stage::{Health, POLICY, Regions},
 };
 
+/// A provider that does not answer is told of by name before whoever applies the service has given up, and nothing is applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_provider_hangs_is_refused_in_time() {
+    // Takes connections and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", mute.local_addr().expect("an address"));
+    let place = format!("[provider.main]\ntype = 'powerdns'\nbase_url = '{url}'\napi_key_env = 'E2E_AWS'\n");
+    let cluster = Cluster::start(vec![Place::local(place)]);
+    let regions = Regions::start().await;
+    let slow = regions.service(&POLICY.replace("cooldown = '1s'", "cooldown = '2m'"));
+    let file = cluster.file("app.toml", &slow);
+    let apply = ["service", "apply", file.to_str().expect("a path")];
+    let refused = cluster.ctl(&apply).refused(3);
+    let problem = refused["violations"][0]["description"].as_str().unwrap_or_default();
+    assert!(problem.contains("app.example.test A at main: ") && problem.contains("no answer"), "{refused}");
+    assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("--skip-provider-check")), "{refused}");
+    assert_eq!(cluster.ctl(&["service", "list"]).ok()["services"].as_array().map(Vec::len), Some(0));
+    // What must hold whether or not the provider is up is not skipped: it cannot refuse a late write (grade C).
+    let hasty = cluster.file("hasty.toml", &regions.service(POLICY));
+    let skip = |file: &std::path::Path| {
+        cluster.ctl(&["service", "apply", "--skip-provider-check", file.to_str().expect("a path")])
+    };
+    let refused = skip(&hasty).refused(3);
+    assert!(refused.to_string().contains("set cooldown to that or more"), "{refused}");
+    skip(&file).ok();
+}
+
 const SIX: [&str; 2] = ["2001:db8::10", "2001:db8::20"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -72,6 +72,18 @@ async fn a_replica_is_made_and_watched_and_ctrl_c_stops_the_watching_alone() {
     assert!(said.contains("us-east-1: CREATING 40 %") && said.contains("run the same command again"), "{said}");
     assert_eq!(proxy.asked("UpdateTable"), 1);
 
+    // Stopped before it asked, it says that nothing was changed.
+    proxy.set_health(Health::Hangs);
+    let child =
+        quoratectl(&proxy.url(), &["replicate", SESSIONS, "--region", PARIS, "--to", "eu-west-1"]).spawn().unwrap();
+    let polls = proxy.asked("DescribeTable");
+    until("it asks", SOON, || (proxy.asked("DescribeTable") > polls).then_some(()));
+    interrupt(&child);
+    let (exit, _, said) = ended(&child.wait_with_output().expect("its end"));
+    assert!(exit == 1 && said.contains("nothing was changed"), "{exit} {said}");
+    assert_eq!(proxy.asked("UpdateTable"), 1);
+    proxy.set_health(Health::Well);
+
     // The same command finds it under way and asks for nothing twice.
     let mut again = quoratectl(&proxy.url(), &REPLICATE);
     again.args(["-o", "json"]);
@@ -120,10 +132,21 @@ async fn what_stands_in_the_way_of_a_replica_is_said_with_the_way_on() {
     proxy.set_own_status(None);
     world.server.create_table(VIRGINIA, SESSIONS, "pk").await;
     refused(&REPLICATE, 3, &["us-east-1 has a table `sessions` already"]);
-    for (health, exit, word) in [(Health::Denies, 7, "no right"), (Health::Fails, 5, "status 500")] {
+    for (health, exit, words) in [
+        (Health::Denies, 7, ["no right", "the README lists the rights"]),
+        (Health::Fails, 5, ["status 500", "try again"]),
+        (Health::Expired, 7, ["ExpiredTokenException", "renew them"]),
+    ] {
         proxy.set_health(health);
-        refused(&REPLICATE, exit, &[word]);
+        refused(&REPLICATE, exit, &words);
     }
+    proxy.set_clock(-400);
+    refused(
+        &REPLICATE,
+        7,
+        &["ExpiredTokenException", "AWS's clock is 400 s behind", "set this machine's clock by NTP"],
+    );
+    proxy.set_clock(0);
     proxy.set_health(Health::Well);
     let (attribute, element) = (AttributeDefinition::builder(), KeySchemaElement::builder());
     let capacity = ProvisionedThroughput::builder().read_capacity_units(1).write_capacity_units(1);
@@ -139,6 +162,41 @@ async fn what_stands_in_the_way_of_a_replica_is_said_with_the_way_on() {
     refused(&paid, 3, &["has provisioned capacity", "--auto-scaled"]);
     let (exit, _, said) = run(proxy, &[&paid[..], &["--auto-scaled"]].concat());
     assert_eq!((exit, proxy.asked("UpdateTable")), (0, 1), "{said}");
+}
+
+/// Whoever names a profile means its account, whatever the environment has; without any credentials nothing is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_profile_is_the_one_that_is_used() {
+    let Some(world) = World::alone().await else { return };
+    let proxy = &world.paris;
+    let home = tempfile::tempdir().expect("a home");
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    let keys = "[ops]\naws_access_key_id = of-ops\naws_secret_access_key = of-ops\n";
+    std::fs::write(home.path().join(".aws/credentials"), keys).unwrap();
+    let replicas = |profile: &[&str], keys: bool| {
+        let mut command = quoratectl(&proxy.url(), &[&["replicas", SESSIONS, "--region", PARIS], profile].concat());
+        command.env("HOME", home.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+        if !keys {
+            command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        }
+        ended(&command.output().expect("quoratectl to run"))
+    };
+    let (exit, _, said) = replicas(&["--profile", "ops"], true);
+    assert_eq!((exit, proxy.keys()), (0, ["of-ops".to_owned()].into()), "{said}");
+    for (profile, words) in [
+        (&["--profile", "nobody"][..], "no credentials for AWS: "),
+        (&[], "no credentials for AWS: none in the environment, in ~/.aws, "),
+    ] {
+        let (exit, _, said) = replicas(profile, !profile.is_empty());
+        assert_eq!((exit, proxy.keys()), (7, ["of-ops".to_owned()].into()), "{said}");
+        assert!(said.contains(words) && said.contains("set AWS_PROFILE") && !said.contains('\u{fffd}'), "{said}");
+        println!("{said}");
+    }
+    for wrong in ["nowhere", "http://127.0.0.1/path", "ftp://127.0.0.1"] {
+        let asked = quoratectl(wrong, &["replicas", SESSIONS, "--region", PARIS]).output().expect("quoratectl to run");
+        let (exit, _, said) = ended(&asked);
+        assert!(exit == 2 && said.contains("--endpoint-url"), "{exit} {said}");
+    }
 }
 
 /// Every status, as a region would say it, is explained, and what is not usable says what to do.

@@ -15,16 +15,37 @@ use crate::{
 /// How long a switch must be held before it counts as held: the failover alone takes less.
 const HELD: Duration = Duration::from_secs(6);
 
-struct Stage {
-    world: World,
+pub(crate) struct Stage {
+    pub(crate) world: World,
     server: DnsServer,
     regions: Regions,
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
 }
 
 impl Stage {
     /// A service in Paris (`west`) and Virginia (`east`), adopted in Paris.
-    async fn set(world: World, policy: &str) -> Option<Self> {
+    pub(crate) async fn set(world: World, policy: &str) -> Option<Self> {
+        Self::with(world, policy, |file| file).await
+    }
+
+    /// The same, and the tables are probed as well.
+    pub(crate) async fn probing(world: World) -> Option<Self> {
+        let with_probe = |file: String| {
+            let mut regions = [PARIS, VIRGINIA].into_iter();
+            let line = |line: &str| match line.strip_prefix("probe = ") {
+                Some(http) => {
+                    let at = regions.next().expect("a region for each probe");
+                    let item = format!("table = '{SESSIONS}', region = '{at}', key = {{ pk = 'health' }}");
+                    format!("probe = [{http}, {{ dynamodb = {{ {item} }} }}]\n")
+                }
+                None => format!("{line}\n"),
+            };
+            file.lines().map(line).collect::<String>()
+        };
+        Self::with(world, "", with_probe).await
+    }
+
+    async fn with(world: World, policy: &str, change: impl Fn(String) -> String) -> Option<Self> {
         let server = DnsServer::bind(ZONE, &["app"])?;
         let regions = Regions::start().await;
         let node = format!("{}{}", rfc2136(server.address(), server.address()), world.section());
@@ -34,7 +55,7 @@ impl Stage {
             let table = format!("name = '{region}'\ndynamodb = {{ table = '{SESSIONS}', region = '{at}' }}");
             file = file.replace(&format!("name = '{region}'"), &table);
         }
-        cluster.apply(&file);
+        cluster.apply(&change(file));
         Some(Self { world, server, regions, cluster })
     }
 
@@ -54,7 +75,7 @@ impl Stage {
         self.cluster.ctl(&["dynamodb", "lag", "app"]).ok()["replications"][0].clone()
     }
 
-    fn until_lag(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until_lag(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         until(what, SOON * 2, || Some(self.lag()).filter(&is))
     }
 

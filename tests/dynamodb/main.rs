@@ -20,6 +20,7 @@ mod stage;
 mod client;
 mod commands;
 mod gates;
+mod inspect;
 mod probe;
 mod proxy;
 

@@ -30,8 +30,10 @@ async fn a_table_is_up_while_it_answers() {
         let failed = asked(&world, paris(), "pk").await.expect("it is the region's");
         assert!(failed.reason.contains(reason), "{failed:?}");
     }
-    world.paris.set_health(Health::Denies);
-    assert_eq!(asked(&world, paris(), "pk").await, None, "rights are the node's affair (invariant 4)");
+    for ours in [Health::Denies, Health::Expired] {
+        world.paris.set_health(ours);
+        assert_eq!(asked(&world, paris(), "pk").await, None, "rights are the node's affair (invariant 4)");
+    }
     world.paris.set_health(Health::Well);
     assert_eq!(asked(&world, paris(), "other").await, None, "a key that is not the table's is a slip of ours");
     let gone = Table { table: "gone".into(), region: PARIS.into() };

@@ -5,12 +5,13 @@
 //! for all the time, and remembers what it found.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
+use aws_smithy_types::{DateTime, date_time::Format};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -35,6 +36,8 @@ pub enum Health {
     Fails,
     /// Answers that the caller has no right.
     Denies,
+    /// Answers that the caller's credentials are out of date.
+    Expired,
 }
 
 struct Shared {
@@ -52,6 +55,10 @@ struct Settings {
     replicas: Option<(String, Option<String>)>,
     items: HashMap<Vec<u8>, VecDeque<(Instant, Vec<u8>)>>,
     targets: Vec<String>,
+    /// The access keys that asked.
+    keys: BTreeSet<String>,
+    /// By how many seconds its clock is ahead.
+    ahead: i64,
 }
 
 /// The proxy; it serves as long as the runtime runs.
@@ -70,6 +77,8 @@ impl Proxy {
             replicas: None,
             items: HashMap::new(),
             targets: vec![],
+            keys: BTreeSet::new(),
+            ahead: 0,
         };
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let shared = Arc::new(Shared { upstream, client, state: Mutex::new(state) });
@@ -90,6 +99,16 @@ impl Proxy {
 
     pub fn set_lag(&self, lag: Duration) {
         self.shared.settings().lag = lag;
+    }
+
+    /// Its answers are dated so far ahead.
+    pub fn set_clock(&self, ahead: i64) {
+        self.shared.settings().ahead = ahead;
+    }
+
+    /// Which access keys have asked.
+    pub fn keys(&self) -> BTreeSet<String> {
+        self.shared.settings().keys.clone()
     }
 
     pub fn set_own_status(&self, status: Option<&str>) {
@@ -178,14 +197,20 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.expect("a small body").to_vec();
     let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let (health, lag) = {
+    let signed = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = signed.split_once("Credential=").and_then(|(_, of)| of.split_once('/')).map(|(key, _)| key.to_owned());
+    let (health, lag, ahead) = {
         let mut settings = shared.settings();
         settings.targets.push(target.clone());
-        (settings.health, settings.lag)
+        settings.keys.extend(key);
+        (settings.health, settings.lag, settings.ahead)
     };
+    let now = UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs().cast_signed() + ahead;
+    let date = DateTime::from_secs(now).fmt(Format::HttpDate).expect("a date");
     let json = |status: u16, body: Vec<u8>| {
         let status = StatusCode::from_u16(status).expect("a status");
-        (status, [("content-type", "application/x-amz-json-1.0")], Body::from(body)).into_response()
+        let headers = [("content-type", "application/x-amz-json-1.0"), ("date", &date)];
+        (status, headers, Body::from(body)).into_response()
     };
     match health {
         Health::Hangs => std::future::pending().await,
@@ -194,6 +219,9 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         }
         Health::Denies => {
             json(400, br#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no right"}"#.to_vec())
+        }
+        Health::Expired => {
+            json(400, br#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"too old"}"#.to_vec())
         }
         Health::Well if target.ends_with("GetItem") && !lag.is_zero() => {
             json(200, shared.as_of_then(&parts.headers, body, lag))

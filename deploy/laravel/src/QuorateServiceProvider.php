@@ -6,6 +6,7 @@ namespace Quorate\Laravel;
 
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Container\Container;
+use Illuminate\Contracts\Foundation\CachesConfiguration;
 use Illuminate\Support\ServiceProvider;
 use Psr\Log\LoggerInterface;
 use Quorate\Laravel\Aws\Clients;
@@ -19,9 +20,12 @@ use Quorate\Laravel\Health\Health;
  */
 final class QuorateServiceProvider extends ServiceProvider
 {
+    private const CONFIG = __DIR__.'/../config/quorate.php';
+
     public function register(): void
     {
-        $this->mergeConfigFrom(__DIR__.'/../config/quorate.php', 'quorate');
+        $this->mergeConfigFrom(self::CONFIG, 'quorate');
+        $this->fillGroups();
 
         $this->app->singleton(Region::class, static fn (Container $app): Region => Region::of(self::config($app, 'region')));
 
@@ -56,7 +60,24 @@ final class QuorateServiceProvider extends ServiceProvider
             $this->loadRoutesFrom(__DIR__.'/../routes/quorate.php');
         }
         if ($this->app->runningInConsole()) {
-            $this->publishes([__DIR__.'/../config/quorate.php' => $this->app->configPath('quorate.php')], 'quorate-config');
+            $this->publishes([self::CONFIG => $this->app->configPath('quorate.php')], 'quorate-config');
+        }
+    }
+
+    /**
+     * Laravel merges the first level only: what a published file leaves out of a group, as one written for an older release
+     * does, would be null and not the default. Lists and maps that are given stay as they are given.
+     */
+    private function fillGroups(): void
+    {
+        if ($this->app instanceof CachesConfiguration && $this->app->configurationIsCached()) {
+            return;
+        }
+        $config = $this->app->make(Repository::class);
+        foreach (require self::CONFIG as $group => $defaults) {
+            if (is_array($defaults)) {
+                $config->set("quorate.$group", ((array) $config->get("quorate.$group")) + $defaults);
+            }
         }
     }
 

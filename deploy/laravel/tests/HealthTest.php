@@ -182,6 +182,19 @@ final class HealthTest extends TestCase
         self::assertStringContainsString('no time was left', $this->app->log());
     }
 
+    public function test_what_a_published_file_leaves_out_is_the_default(): void
+    {
+        $file = "<?php\n\nreturn ['region' => 'eu-west-3', 'routes' => ['health' => 'up'], 'health' => [], 'aws' => []];\n";
+        file_put_contents(TEST_APP.'/config/quorate.php', $file);
+        $this->start('ok');
+        self::assertSame([200, self::UP], array_values(array_intersect_key($this->app->get('/up'), ['status' => 1, 'body' => 1])), $this->app->log());
+        self::assertSame(200, $this->app->get('/livez')['status']);
+        $this->app->stop();
+        App::artisan(['config:cache'], App::env($this->dynamo->endpoint));
+        $this->app = new App([]);
+        self::assertSame(self::UP, $this->app->get('/up')['body'], $this->app->log());
+    }
+
     public function test_a_check_that_cannot_be_made_is_no_success(): void
     {
         $this->configure("\$config['health']['checks'][] = 'App\\\\NoSuchCheck';");

@@ -15,8 +15,8 @@ use super::{
     output::Screen,
 };
 use crate::{
-    aws::{Access, Fault, Settings},
-    core::service::Table,
+    aws::{Access, Fault, SET_THE_CLOCK, Settings},
+    core::{draft::url, service::Table},
     dynamodb::DynamoDb,
 };
 
@@ -57,8 +57,14 @@ struct At {
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Another endpoint than AWS's own, for all regions
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint_url: Option<String>,
+}
+
+/// As in a node's configuration.
+fn endpoint(text: &str) -> Result<String, String> {
+    let of = url::parse(text)?;
+    if of.path == "/" { Ok(text.trim_end_matches('/').to_owned()) } else { Err("an endpoint has no path".to_owned()) }
 }
 
 impl At {
@@ -78,12 +84,15 @@ pub async fn run(command: Command, connection: connect::Options, screen: &mut Sc
 }
 
 /// What AWS said, as an exit code and a way on.
-fn failure(table: &Table, fault: &Fault) -> Failure {
+fn failure(dynamodb: &DynamoDb, table: &Table, fault: &Fault) -> Failure {
+    let clock_is_off = dynamodb.clock().reading().and_then(Result::err);
     let Table { table, region } = table;
     let said = format!("{table} in {region}: {fault}");
     match fault {
-        Fault::Down(_) => Failure::new(Exit::Unreachable, said)
-            .hint("try again; if this region is down, ask another one that has the table with --region"),
+        Fault::Down(_) => Failure::new(Exit::Unreachable, said).hint(
+            "try again, and see that the region's name is right; if the region is down, ask another one that has the \
+                   table with --region",
+        ),
         Fault::Ours(_) => Failure::new(Exit::Forbidden, said)
             .hint("set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --profile"),
         Fault::Refused { .. } if fault.is("ResourceNotFoundException") => {
@@ -91,7 +100,14 @@ fn failure(table: &Table, fault: &Fault) -> Failure {
                 .hint("give the region that has it with --region")
         }
         Fault::Refused { .. } if fault.is_about_rights() => {
-            Failure::new(Exit::Forbidden, said).hint("the README lists the rights that each command needs")
+            let denied = fault.is("AccessDeniedException");
+            let hint = match clock_is_off {
+                Some(figure) if !denied => format!("{figure}: {SET_THE_CLOCK}"),
+                _ if denied => "the README lists the rights that each command needs".to_owned(),
+                _ => "AWS does not take these credentials: renew them, or give others with AWS_PROFILE or --profile"
+                    .to_owned(),
+            };
+            Failure::new(Exit::Forbidden, said).hint(hint)
         }
         Fault::Refused { .. } => Failure::new(Exit::Refused, said),
     }

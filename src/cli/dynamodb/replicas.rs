@@ -51,7 +51,7 @@ struct Line {
 
 pub(super) async fn run(arguments: Arguments, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let (dynamodb, at) = arguments.at.open();
-    let seen = dynamodb.describe(&at).await.map_err(|fault| failure(&at, &fault))?;
+    let seen = dynamodb.describe(&at).await.map_err(|fault| failure(&dynamodb, &at, &fault))?;
     let lines = lines(&dynamodb, &at, &seen).await;
     let answered = Answered {
         table: at.table,

@@ -3,6 +3,7 @@
 //! Nothing is kept here: what AWS says is all there is to go on from, so that the same command after Ctrl-C goes on waiting.
 
 use std::{
+    cell::Cell,
     io::{self, IsTerminal},
     time::{Duration, Instant},
 };
@@ -57,14 +58,23 @@ struct Step {
 pub(super) async fn run(arguments: Arguments, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let Arguments { at, to, auto_scaled, every } = arguments;
     let (dynamodb, at) = at.open();
+    let asked = Cell::new(false);
     let work = async {
-        begin(&dynamodb, &at, &to, auto_scaled, screen).await?;
+        begin(&dynamodb, &at, &to, auto_scaled, &asked, screen).await?;
         watch(&dynamodb, &at, &to, every, screen).await
     };
     tokio::select! {
         done = work => done,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::OutcomeUnknown, "you stopped waiting; AWS goes on with it")
-            .hint("run the same command again to go on waiting")),
+        _ = tokio::signal::ctrl_c() => Err(stopped(asked.get())),
+    }
+}
+
+fn stopped(asked: bool) -> Failure {
+    if asked {
+        Failure::new(Exit::OutcomeUnknown, "you stopped waiting; AWS goes on with it")
+            .hint("run the same command again to go on waiting")
+    } else {
+        Failure::new(Exit::Unexpected, "you stopped it before AWS was asked for a replica: nothing was changed")
     }
 }
 
@@ -74,13 +84,15 @@ async fn begin(
     at: &Table,
     to: &str,
     auto_scaled: bool,
+    asked: &Cell<bool>,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
-    let seen = dynamodb.describe(at).await.map_err(|fault| failure(at, &fault))?;
+    let seen = dynamodb.describe(at).await.map_err(|fault| failure(dynamodb, at, &fault))?;
     if at.region == to {
         return Err(Failure::new(Exit::Usage, format!("{to} is where the table is: give another region with --to")));
     }
     if let Some(line) = seen.replicas.get(to) {
+        asked.set(true);
         return match unusable(to, line) {
             Some(why) => Err(why),
             None => Ok(screen.progress(&format!("{} has a replica in {to}: {}", at.table, line.status))?),
@@ -90,7 +102,7 @@ async fn begin(
     let there = Table { table: at.table.clone(), region: to.to_owned() };
     match dynamodb.describe(&there).await {
         Err(fault) if fault.is("ResourceNotFoundException") => {}
-        Err(fault) => return Err(failure(&there, &fault)),
+        Err(fault) => return Err(failure(dynamodb, &there, &fault)),
         Ok(_) => {
             let said = format!("{to} has a table `{}` already, which is no replica of this one", at.table);
             return Err(
@@ -98,7 +110,9 @@ async fn begin(
             );
         }
     }
-    dynamodb.replicate(at, to).await.map_err(|fault| failure(at, &fault))?;
+    // From here on it may have arrived, whatever comes of the answer.
+    asked.set(true);
+    dynamodb.replicate(at, to).await.map_err(|fault| failure(dynamodb, at, &fault))?;
     screen.progress(&format!("{}: a replica in {to} is asked for", at.table))?;
     Ok(())
 }
@@ -189,7 +203,11 @@ async fn watch(
                     screen.progress(&format!("{} does not answer ({fault}); asking again", at.region))?;
                 }
             }
-            Err(fault) => return Err(failure(at, &fault).hint("AWS goes on with it; run the same command again")),
+            Err(fault) => {
+                let mut why = failure(dynamodb, at, &fault);
+                why.message.push_str("; AWS goes on with the replica, and the same command with waiting");
+                return Err(why);
+            }
         }
         sleep(every).await;
     }

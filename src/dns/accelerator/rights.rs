@@ -18,11 +18,11 @@ impl Accelerator {
     pub(super) async fn look_at_rights(&self, record: &Record) -> Vec<Finding> {
         let place = match self.client.place(record).await {
             Ok(place) => place,
-            Err(error) => return first_call(&self.client.clock, Some(Finding::of_error(ZONE, &error))),
+            Err(error) => return first_call(&self.client.clock, Some(&error)),
         };
         let found = match self.look(record, &place).await {
             Ok(found) => found,
-            Err(error) => return first_call(&self.client.clock, Some(Finding::of_error(ZONE, &error))),
+            Err(error) => return first_call(&self.client.clock, Some(&error)),
         };
         let regions: Vec<_> = found.groups.iter().map(|group| group.region.as_str()).collect();
         let mut findings = first_call(&self.client.clock, None);

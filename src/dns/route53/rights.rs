@@ -23,15 +23,15 @@ impl Route53 {
     pub(super) async fn look_at_rights(&self, record: &Record) -> Vec<Finding> {
         let zone = match self.zone_id(&record.zone).await {
             Ok(zone) => zone,
-            Err(error) => return first_call(&self.clock, Some(Finding::of_error(ZONE, &error))),
+            Err(error) => return first_call(&self.clock, Some(&error)),
         };
         let found = match self.look(record).await {
             Ok(found) => found,
-            Err(error) => return first_call(&self.clock, Some(Finding::of_error(ZONE, &error))),
+            Err(error) => return first_call(&self.clock, Some(&error)),
         };
         let mut findings = first_call(&self.clock, None);
         findings.push(Finding::pass(ZONE, format!("hosted zone {zone} serves {}", record.zone)));
-        let what = format!("{record} and {} TXT in one batch", record.fence_name());
+        let what = format!("{} {} and {} TXT in one batch", record.name, record.rtype, record.fence_name());
         findings.push(match self.impossible(record, found.set.as_ref(), &zone).await {
             Err(ProviderError::Stale(_)) => Finding::pass(RIGHTS, format!("the access key may change {what}")),
             Err(error) => Finding::of_error(RIGHTS, &error),
