@@ -119,10 +119,10 @@ fn everything_of_a_switch_is_in_its_hash() {
         |of, _, _| of.evidence.lost_writes = Some(Behind { bound: None, text: "unknown".into() }),
     ];
     for (i, change) in changes.iter().enumerate() {
-        let mut changed = last.clone();
-        change(&mut changed, stamp, eu());
-        assert_ne!(changed, last, "change {i} changes something");
-        assert_ne!(hash(&changed), hash(&last), "change {i}");
+        let mut altered = last.clone();
+        change(&mut altered, stamp, eu());
+        assert_ne!(altered, last, "change {i} changes something");
+        assert_ne!(hash(&altered), hash(&last), "change {i}");
     }
     let other = seal::seal(&"shop".parse().unwrap(), None, &last).hash;
     let after = seal::seal(name, Some(&digest(b"x")), &last).hash;
