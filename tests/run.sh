@@ -26,7 +26,9 @@ virtual environment under the build directory. Without them, the tests that need
 Environment: CARGO_TARGET_DIR and PROPTEST_CASES mean what they always mean; QUORATE_PART_TIMEOUT is the longest that
 one part may take (default 30m). FUZZ_SECONDS is how long the part `fuzz` goes on (default 60), FUZZ_SEED sends it another
 way. tests/fuzz/coverage.sh fuzzes with libFuzzer, where there is nightly Rust. SIM_SEEDS is how many seeds the part
-`simulation` runs (default 200), SIM_FROM the first of them, SIM_SEED a single one, whose events SIM_TRACE=1 tells.
+`simulation` runs (default 200), SIM_FROM the first of them, SIM_SEED a single one, whose events SIM_TRACE=1 tells. The
+part `controls` takes the seeds of tests/controls/seeds.txt to show that each broken rule is noticed; CONTROLS_SEARCH=1 has
+it search the seeds from 1 to 500 anew, which takes minutes, and write that list.
 TORTURE_SECONDS is how long the part `torture` goes on (default 600), TORTURE_SEED sends it another way.
 
 Exit code: 0 all passed, 1 something failed, 2 wrong usage, 130 interrupted.
@@ -40,6 +42,7 @@ Examples:
   FUZZ_SECONDS=3600 QUORATE_PART_TIMEOUT=2h tests/run.sh fuzz
   SIM_SEEDS=10000 QUORATE_PART_TIMEOUT=5h tests/run.sh --verbose simulation
   SIM_SEED=7 SIM_TRACE=1 tests/run.sh --verbose simulation
+  CONTROLS_SEARCH=1 tests/run.sh --verbose controls
   tests/run.sh bench
 HELP
 }

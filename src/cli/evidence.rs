@@ -178,3 +178,18 @@ fn answers(answers: &[Answer]) -> String {
     };
     table(["RECORD", "NAMESERVER", "AGREES", "ANSWER"], answers.iter().map(row))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bound that nobody measured must not read like one.
+    #[test]
+    fn lost_writes_that_are_not_known_are_said_to_be_so() {
+        let text = || "us-east-1: no heartbeat has arrived".to_owned();
+        let unknown = lost_writes(&LostWrites { bound_ms: None, text: text() });
+        assert_eq!(unknown, "lost writes: not known (us-east-1: no heartbeat has arrived)\n");
+        let known = lost_writes(&LostWrites { bound_ms: Some(1800), text: "1.8 s older than the outage".into() });
+        assert_eq!(known, "lost writes: those of 1.8 s at most (1.8 s older than the outage)\n");
+    }
+}

@@ -78,6 +78,9 @@ impl std::fmt::Debug for PowerDns {
 #[derive(Debug, Deserialize)]
 struct Zone {
     rrsets: Vec<WireSet>,
+    /// How a change through the API moves the zone's serial; empty when it does not.
+    #[serde(default)]
+    soa_edit_api: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +104,7 @@ struct WireValue {
 struct Found {
     ttl: u32,
     values: Vec<String>,
+    soa_edit_api: String,
 }
 
 impl PowerDns {
@@ -167,9 +171,10 @@ impl PowerDns {
 fn found(body: &[u8], name: &DomainName, rtype: &str) -> serde_json::Result<Found> {
     let zone: Zone = serde_json::from_slice(body)?;
     let at = |set: &WireSet| set.name.trim_end_matches('.').eq_ignore_ascii_case(name.as_str()) && set.rtype == rtype;
-    let Some(set) = zone.rrsets.into_iter().find(at) else { return Ok(Found::default()) };
+    let soa_edit_api = zone.soa_edit_api;
+    let Some(set) = zone.rrsets.into_iter().find(at) else { return Ok(Found { soa_edit_api, ..Found::default() }) };
     let values = set.records.into_iter().filter(|value| !value.disabled).map(|value| value.content).collect();
-    Ok(Found { ttl: set.ttl, values })
+    Ok(Found { ttl: set.ttl, values, soa_edit_api })
 }
 
 /// What the server answered with: `{"error": …}`, or a text.
@@ -261,10 +266,11 @@ impl Provider for PowerDns {
 
     async fn rights(&self, record: &Record) -> Vec<Finding> {
         match self.find(record).await {
-            Ok(_) => vec![
+            Ok((found, _)) => vec![
                 Finding::pass(CREDENTIALS, "the server takes the API key"),
                 Finding::pass(ZONE, format!("{} serves {}", self.base, record.zone)),
                 Finding::pass(RIGHTS, "an API key of PowerDNS may do anything, the record and its fence included"),
+                serial(&record.zone, &found.soa_edit_api),
             ],
             Err(error @ ProviderError::Permanent { .. }) if error.to_string().contains(" answered 40") => {
                 let subject = if error.to_string().contains(" answered 404") { ZONE } else { CREDENTIALS };
@@ -277,6 +283,20 @@ impl Provider for PowerDns {
     fn policy(&self, records: &[Record]) -> Vec<Grant> {
         policy(records)
     }
+}
+
+/// Whether secondaries learn of a switch.
+fn serial(zone: &DomainName, soa_edit_api: &str) -> Finding {
+    const SERIAL: &str = "serial";
+    if soa_edit_api.is_empty() {
+        let figure = "the zone has no SOA-EDIT-API: its serial stays, and secondaries that transfer it learn nothing of a switch";
+        return Finding::unknown(
+            SERIAL,
+            figure,
+            format!("`pdnsutil set-meta {zone} SOA-EDIT-API DEFAULT`, if it has such"),
+        );
+    }
+    Finding::pass(SERIAL, format!("a switch moves the zone's serial (SOA-EDIT-API is {})", clip(soa_edit_api)))
 }
 
 /// What its configuration needs, and why an API key is no least privilege.

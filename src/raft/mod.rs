@@ -430,7 +430,7 @@ fn config(options: &Options) -> Result<Config, StartError> {
         max_in_snapshot_log_to_keep: KEPT.min(options.snapshot_every),
         // A peer within the kept entries is served from the log; one behind them by a snapshot.
         replication_lag_threshold: options.snapshot_every.saturating_add(KEPT),
-        purge_batch_size: 64,
+        purge_batch_size: 64.min(options.snapshot_every.max(1)),
         quorum_loss_probe_interval: Some(ms(election_max).saturating_mul(2)),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),

@@ -27,6 +27,7 @@ use openraft_rt_tokio::TokioRuntime;
 
 use super::{
     machine::{Applied, Machine},
+    store,
     types::{Entry, LogId, TypeConfig, Vote, position},
     wire,
 };
@@ -67,9 +68,12 @@ struct Inner {
     node: NodeId,
     now: Image,
     synced: Image,
+    /// Syncs that began, and the last of them that is done: a slow one that a quick one overtook takes nothing back.
+    syncs: (u64, u64),
     /// How long a sync takes.
     sync: Duration,
     machine: Option<Machine>,
+    installed: u64,
 }
 
 /// A node's disk.
@@ -80,7 +84,8 @@ impl Disk {
     /// Makes an empty disk for a node that is started with this path on this thread.
     pub fn make(path: &Path, cluster: ClusterId, node: NodeId, sync: Duration) -> Self {
         let (now, synced) = (Image::default(), Image::default());
-        let disk = Self(Arc::new(Mutex::new(Inner { cluster, node, now, synced, sync, machine: None })));
+        let inner = Inner { cluster, node, now, synced, syncs: (0, 0), sync, machine: None, installed: 0 };
+        let disk = Self(Arc::new(Mutex::new(inner)));
         DISKS.with_borrow_mut(|disks| disks.insert(path.to_owned(), disk.clone()));
         disk
     }
@@ -118,6 +123,12 @@ impl Disk {
     /// How long a sync takes from now on.
     pub fn set_sync(&self, sync: Duration) {
         self.lock().sync = sync;
+    }
+
+    /// How many snapshots of other nodes took the place of entries that this node's log never had.
+    #[must_use]
+    pub fn installed(&self) -> u64 {
+        self.lock().installed
     }
 
     /// Where the running node's state stands, and its hash: equal on all nodes at equal positions (invariant 8).
@@ -268,14 +279,18 @@ pub(super) struct SimulatedLog(Disk);
 impl SimulatedLog {
     /// Syncs what was written so far.
     async fn sync(&self) {
-        let (sync, written) = {
-            let disk = self.0.lock();
-            (disk.sync, disk.now.clone())
+        let (sync, written, number) = {
+            let mut disk = self.0.lock();
+            disk.syncs.0 += 1;
+            (disk.sync, disk.now.clone(), disk.syncs.0)
         };
         tokio::time::sleep(sync).await;
         let mut disk = self.0.lock();
-        let snapshot = disk.synced.snapshot.clone();
-        disk.synced = Image { snapshot, ..written };
+        if number > disk.syncs.1 {
+            disk.syncs.1 = number;
+            let snapshot = disk.synced.snapshot.clone();
+            disk.synced = Image { snapshot, ..written };
+        }
     }
 }
 
@@ -292,6 +307,10 @@ impl RaftLogReader<TypeConfig> for SimulatedLog {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(self.0.lock().now.vote)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        Ok(store::gapless(start, self.try_get_log_entries(start..end).await?))
     }
 }
 
@@ -357,6 +376,9 @@ impl RaftLogStorage<TypeConfig> for SimulatedLog {
             let mut disk = self.0.lock();
             if disk.now.purged >= Some(log_id) {
                 return Ok(());
+            }
+            if disk.now.last().is_none_or(|last| last.index() < log_id.index()) {
+                disk.installed += 1;
             }
             disk.now.purged = Some(log_id);
             disk.now.entries = disk.now.entries.split_off(&(log_id.index() + 1));

@@ -156,6 +156,15 @@ impl LogStore {
     }
 }
 
+/// What a peer may be sent that lacks the entries from `start` on: nothing if the first of them was purged.
+///
+/// openraft keeps what a stream of entries to a peer may need, but a stream whose session failed lives a little longer than
+/// that, and would go on with a gap. An empty answer makes it wait until it is dropped.
+pub(super) fn gapless(start: u64, entries: Vec<Entry>) -> Vec<Entry> {
+    let gap = entries.first().is_some_and(|first| first.log_id.index() != start);
+    if gap { Vec::new() } else { entries }
+}
+
 /// Checks each entry and the chain from the purged one to the last that was reported durable, and drops what lies outside.
 fn verify(engine: &Engine, meta: &Meta, log: &Path) -> Result<(), OpenError> {
     let first = meta.purged.map_or(0, |id| id.index() + 1);
@@ -226,7 +235,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.read(start, Some(end), READ_BYTES)
+        Ok(gapless(start, self.read(start, Some(end), READ_BYTES)?))
     }
 }
 

@@ -149,7 +149,7 @@ fn spawn(dir: &Path, port: u16, api: u16, zone: &str, records: &[(&str, &str, u3
         "launch=gsqlite3\ngsqlite3-database={0}/db\nlocal-address=127.0.0.1\nlocal-port={port}\n\
          webserver=yes\nwebserver-address=127.0.0.1\nwebserver-port={api}\napi=yes\napi-key={API_KEY}\n\
          dnsupdate=yes\nsocket-dir={0}\nguardian=no\ndaemon=no\ncache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\n\
-         zone-cache-refresh-interval=0\nreceiver-threads=1\ndistributor-threads=2\n",
+         zone-cache-refresh-interval=0\nzone-metadata-cache-ttl=0\nreceiver-threads=1\ndistributor-threads=2\n",
         dir.display()
     );
     fs::write(dir.join("pdns.conf"), conf).expect("the configuration");

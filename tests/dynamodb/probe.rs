@@ -25,6 +25,11 @@ async fn a_table_is_up_while_it_answers() {
     let Some(world) = World::alone().await else { return };
     assert_eq!(asked(&world, paris(), "pk").await, Some(Observation::pass()), "no item needs to stand there");
     assert!(world.paris.asked("GetItem") == 1, "one read, and nothing else");
+    assert_eq!(
+        world.paris.stale_reads(),
+        0,
+        "and a consistent one: what a cache would answer says nothing of the table"
+    );
     for (health, reason) in [(Health::Hangs, "no answer"), (Health::Fails, "status 500")] {
         world.paris.set_health(health);
         let failed = asked(&world, paris(), "pk").await.expect("it is the region's");

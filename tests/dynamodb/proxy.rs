@@ -57,6 +57,8 @@ struct Settings {
     targets: Vec<String>,
     /// The access keys that asked.
     keys: BTreeSet<String>,
+    /// How many reads did not ask for consistency.
+    stale_reads: usize,
     /// By how many seconds its clock is ahead.
     ahead: i64,
 }
@@ -78,6 +80,7 @@ impl Proxy {
             items: HashMap::new(),
             targets: vec![],
             keys: BTreeSet::new(),
+            stale_reads: 0,
             ahead: 0,
         };
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -104,6 +107,11 @@ impl Proxy {
     /// Its answers are dated so far ahead.
     pub fn set_clock(&self, ahead: i64) {
         self.shared.settings().ahead = ahead;
+    }
+
+    /// How many reads did not ask for consistency.
+    pub fn stale_reads(&self) -> usize {
+        self.shared.settings().stale_reads
     }
 
     /// Which access keys have asked.
@@ -203,6 +211,10 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let mut settings = shared.settings();
         settings.targets.push(target.clone());
         settings.keys.extend(key);
+        let consistent = || serde_json::from_slice::<Value>(&body).is_ok_and(|asked| asked["ConsistentRead"] == true);
+        if target.ends_with("GetItem") && !consistent() {
+            settings.stale_reads += 1;
+        }
         (settings.health, settings.lag, settings.ahead)
     };
     let now = UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs().cast_signed() + ahead;

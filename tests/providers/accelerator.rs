@@ -419,6 +419,7 @@ async fn rights_are_found_out_without_turning_anything() {
         at.fake.set_key(key);
         let findings = at.other().rights(&web()).await;
         assert!(findings.len() == 2 && findings[0].outcome == fail, "{findings:?}");
+        assert_eq!(findings[0].subject, "credentials", "nothing is known of the zone: {findings:?}");
         assert!(format!("{findings:?}").contains(says), "{findings:?}");
     }
 }

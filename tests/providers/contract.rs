@@ -34,6 +34,9 @@ pub const CLUSTER: &str = "prod";
 /// How long a server asks to be left alone, where it can.
 pub const RETRY_AFTER: Duration = Duration::from_secs(7);
 
+/// How long a reading is asked for that nobody made go wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Whether a reading or a write shall go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
@@ -169,8 +172,19 @@ impl Bench<'_> {
         Change { record: self.subject.record(), expected, rrset: self.rrset(values), fence }
     }
 
+    /// What stands there. A machine that is busy with other things may keep a server from answering in time: then it is asked
+    /// again, which changes nothing.
     pub async fn read(&self) -> Reading {
-        self.subject.provider().read(&self.subject.record()).await.expect("a reading")
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.subject.provider().read(&self.subject.record()).await {
+                Err(ProviderError::Transient { message, .. }) if Instant::now() < deadline => {
+                    println!("asked again: {message}");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                reading => return reading.expect("a reading"),
+            }
+        }
     }
 
     /// Reads, and writes what was read to these values: what the leader does.

@@ -285,6 +285,7 @@ async fn rights_are_found_out_without_changing_anything() {
     let findings = provider.rights(&www).await;
     let clock = findings.iter().find(|finding| finding.subject == "clock").expect("the clock");
     assert!(clock.outcome == RuleOutcome::Fail && clock.figure.ends_with(" s ahead"), "{findings:?}");
+    assert!(findings.iter().any(|of| of.subject == "credentials" && of.outcome == RuleOutcome::Fail), "{findings:?}");
     assert_eq!(zone.sets().await, before);
 }
 

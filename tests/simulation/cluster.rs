@@ -5,23 +5,24 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use quorate::{
     config::Config,
     core::{
-        names::NodeId,
+        names::{Epoch, NodeId},
         service::{Check, Probe, Target, TcpCheck},
     },
     dns::Grade,
     node::{self, Outside},
-    proto::v1::{self as pb, admin_service_client::AdminServiceClient},
+    proto::v1::{self as pb, admin_service_client::AdminServiceClient, verdict_service_client::VerdictServiceClient},
     raft::simulated::Disk,
     surroundings::{self, WallClock, simulated::Shift},
     tls::{ANY_NODE, Identity, PeerTls, Role},
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -40,8 +41,12 @@ pub const REGIONS: [&str; 2] = ["west", "east"];
 pub const INTERVAL: Duration = Duration::from_secs(1);
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 pub const FALL: u32 = 3;
+/// How long an opinion counts.
+pub const OPINION_TTL: Duration = Duration::from_secs(4);
 pub const COOLDOWN: Duration = Duration::from_secs(12);
 pub const RECONCILE: Duration = Duration::from_secs(5);
+/// How long a sync of a disk that is well takes.
+pub const SYNC: Duration = Duration::from_millis(3);
 pub const ELECTION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 /// What an operator's call may take.
 const CALL: Duration = Duration::from_secs(6);
@@ -62,31 +67,22 @@ pub fn operator_ip() -> IpAddr {
     Ipv4Addr::new(10, 0, 3, 1).into()
 }
 
-/// Certificates on disk, made once a process.
-struct Files {
-    dir: tempfile::TempDir,
-    operator: PeerTls,
+/// Certificates of the nodes, on disk as nodes have them, and the operator's.
+fn certificates() -> (TempDir, PeerTls) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = CLUSTER.parse().unwrap();
+    quorate::pki::init(dir.path(), &cluster, 2).unwrap();
+    let issue = |identity: Identity| quorate::pki::issue(dir.path(), &identity, &[], 1).unwrap();
+    for id in 1..=NODES {
+        issue(Identity::Node { cluster: cluster.clone(), id });
+    }
+    let person = issue(Identity::Person { cluster: cluster.clone(), role: Role::Admin, name: "op".into() });
+    let operator = PeerTls::load(&dir.path().join("ca.crt"), &person.certificate, &person.key).unwrap();
+    (dir, operator)
 }
 
-fn files() -> &'static Files {
-    static FILES: OnceLock<Files> = OnceLock::new();
-    FILES.get_or_init(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let dir = tempfile::tempdir().unwrap();
-        let cluster = CLUSTER.parse().unwrap();
-        quorate::pki::init(dir.path(), &cluster, 2).unwrap();
-        let issue = |identity: Identity| quorate::pki::issue(dir.path(), &identity, &[], 1).unwrap();
-        for id in 1..=NODES {
-            issue(Identity::Node { cluster: cluster.clone(), id });
-        }
-        let person = issue(Identity::Person { cluster: cluster.clone(), role: Role::Admin, name: "op".into() });
-        let operator = PeerTls::load(&dir.path().join("ca.crt"), &person.certificate, &person.key).unwrap();
-        Files { dir, operator }
-    })
-}
-
-fn config(id: NodeId) -> Config {
-    let dir = files().dir.path();
+fn config(id: NodeId, dir: &Path) -> Config {
     let address = node_ip(id);
     let control = |control| Probe {
         interval: Duration::from_millis(700),
@@ -135,21 +131,44 @@ fn target(ip: IpAddr, port: u16) -> Target {
 pub enum Order {
     Init,
     Apply(String),
-    Switch { service: String, to: String, overrides: Vec<String>, expected: Option<u64> },
+    Switch {
+        service: String,
+        to: String,
+        overrides: Vec<String>,
+        expected: Option<u64>,
+    },
     Abort(String),
     Freeze(String),
     Unfreeze(String),
     Add(NodeId),
     Promote(NodeId),
     Remove(NodeId),
+    /// A linearizable read of a service; `since` is the epoch that some node had applied before it was asked.
+    Read {
+        service: String,
+        since: Epoch,
+    },
 }
 
 /// What came of an order.
 #[derive(Debug, Clone)]
 pub struct Done {
     pub order: Order,
-    /// The epoch, of a switch or abort.
+    /// The epoch, of a switch, an abort or a read.
     pub outcome: Result<Option<u64>, tonic::Status>,
+}
+
+impl Done {
+    /// How the members were changed, if they were.
+    pub fn changed_members(&self) -> Option<&'static str> {
+        self.outcome.as_ref().ok()?;
+        match self.order {
+            Order::Add(_) => Some("member added"),
+            Order::Promote(_) => Some("member promoted"),
+            Order::Remove(_) => Some("member removed"),
+            _ => None,
+        }
+    }
 }
 
 /// The running simulation.
@@ -160,6 +179,8 @@ pub struct Cluster<'a> {
     pub shifts: BTreeMap<NodeId, Shift>,
     orders: mpsc::UnboundedSender<(NodeId, Order)>,
     pub done: Arc<Mutex<Vec<Done>>>,
+    /// Where the certificates are.
+    _dir: TempDir,
 }
 
 impl Cluster<'_> {
@@ -173,6 +194,7 @@ impl Cluster<'_> {
             .simulation_duration(Duration::from_secs(3600))
             .build();
         quorate::raft::simulated::begin(seed);
+        let (dir, operator) = certificates();
         let world = World::new(seed ^ 0x5eed);
         let (mut disks, mut shifts) = (BTreeMap::new(), BTreeMap::new());
         for region in 0..REGIONS.len() {
@@ -182,18 +204,18 @@ impl Cluster<'_> {
             sim.host(control_ip(control), accept);
         }
         for id in 1..=NODES {
-            let disk = Disk::make(&data(id), CLUSTER.parse().unwrap(), id, Duration::from_millis(3));
+            let disk = Disk::make(&data(id), CLUSTER.parse().unwrap(), id, SYNC);
             disks.insert(id, disk);
             let shift = Shift::default();
             shifts.insert(id, shift.clone());
-            let outside = world.clone();
-            sim.host(node_ip(id), move || run(id, outside.clone(), shift.clone(), snapshot_every));
+            let (outside, dir) = (world.clone(), dir.path().to_owned());
+            sim.host(node_ip(id), move || run(config(id, &dir), outside.clone(), shift.clone(), snapshot_every));
         }
         let (orders, inbox) = mpsc::unbounded_channel();
         let done = Arc::new(Mutex::new(vec![]));
         let told = done.clone();
-        sim.client(operator_ip(), operate(inbox, told));
-        Self { sim, world, disks, shifts, orders, done }
+        sim.client(operator_ip(), operate(operator, inbox, told));
+        Self { sim, world, disks, shifts, orders, done, _dir: dir }
     }
 
     /// Has the operator ask a node for something; what came of it is in `done` later.
@@ -206,10 +228,10 @@ impl Cluster<'_> {
     }
 }
 
-async fn run(id: NodeId, world: World, shift: Shift, snapshot_every: u64) -> turmoil::Result {
+async fn run(config: Config, world: World, shift: Shift, snapshot_every: u64) -> turmoil::Result {
     let providers = [("a", Grade::A), ("c", Grade::C)]
         .into_iter()
-        .map(|(name, grade)| (name.parse().unwrap(), world.provider(id, grade)));
+        .map(|(name, grade)| (name.parse().unwrap(), world.provider(config.node.id, grade)));
     let outside = Outside {
         providers: Arc::new(providers.collect()),
         nameservers: Arc::new(Names(world.clone())),
@@ -217,7 +239,7 @@ async fn run(id: NodeId, world: World, shift: Shift, snapshot_every: u64) -> tur
         snapshot_every,
         settle_within: Duration::from_secs(3),
     };
-    node::run_with(config(id), outside, std::future::pending()).await.map_err(Into::into)
+    node::run_with(config, outside, std::future::pending()).await.map_err(Into::into)
 }
 
 /// A region's endpoint: says that it is up, by its name.
@@ -245,18 +267,21 @@ async fn accept() -> turmoil::Result {
     }
 }
 
-async fn operate(mut inbox: mpsc::UnboundedReceiver<(NodeId, Order)>, done: Arc<Mutex<Vec<Done>>>) -> turmoil::Result {
+async fn operate(
+    tls: PeerTls,
+    mut inbox: mpsc::UnboundedReceiver<(NodeId, Order)>,
+    done: Arc<Mutex<Vec<Done>>>,
+) -> turmoil::Result {
     let mut channels: BTreeMap<NodeId, Channel> = BTreeMap::new();
     while let Some((node, order)) = inbox.recv().await {
         let channel = channels.entry(node).or_insert_with(|| {
             let endpoint = Endpoint::from_shared(format!("https://{}:7700", node_ip(node))).unwrap();
-            let endpoint = endpoint.tls_config(files().operator.client(ANY_NODE)).unwrap();
+            let endpoint = endpoint.tls_config(tls.client(ANY_NODE)).unwrap();
             surroundings::channel(&endpoint.connect_timeout(Duration::from_secs(2)))
         });
-        let client = AdminServiceClient::new(channel.clone());
-        let done = done.clone();
+        let (channel, done) = (channel.clone(), done.clone());
         tokio::spawn(async move {
-            let asked = timeout(CALL, ask(client, order.clone())).await;
+            let asked = timeout(CALL, ask(channel, order.clone())).await;
             let outcome = asked.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer")));
             done.lock().unwrap_or_else(PoisonError::into_inner).push(Done { order, outcome });
         });
@@ -269,7 +294,8 @@ fn member(id: NodeId) -> pb::Member {
     pb::Member { id, site, address: format!("{}:7700", node_ip(id)) }
 }
 
-async fn ask(mut client: AdminServiceClient<Channel>, order: Order) -> Result<Option<u64>, tonic::Status> {
+async fn ask(channel: Channel, order: Order) -> Result<Option<u64>, tonic::Status> {
+    let mut client = AdminServiceClient::new(channel.clone());
     match order {
         Order::Init => {
             let members = (1..=3).map(member).collect();
@@ -308,6 +334,11 @@ async fn ask(mut client: AdminServiceClient<Channel>, order: Order) -> Result<Op
         Order::Remove(id) => {
             client.remove_member(pb::RemoveMemberRequest { id }).await?;
         }
+        Order::Read { service, .. } => {
+            let request = pb::GetVerdictRequest { service, consistency: pb::Consistency::Linearizable.into() };
+            let answer = VerdictServiceClient::new(channel).get_verdict(request).await?.into_inner();
+            return Ok(answer.verdict.map(|verdict| verdict.epoch));
+        }
     }
     Ok(None)
 }
@@ -329,8 +360,9 @@ pub fn service(name: &str, provider: &str) -> String {
         );
     }
     text + &format!(
-        "[policy]\nfall = {FALL}\nrise = 2\ncooldown = '{}s'\nbudget = 100\nreconcile = '{}s'\nopinion_ttl = '4s'\n",
+        "[policy]\nfall = {FALL}\nrise = 2\ncooldown = '{}s'\nbudget = 100\nreconcile = '{}s'\nopinion_ttl = '{}s'\n",
         COOLDOWN.as_secs(),
-        RECONCILE.as_secs()
+        RECONCILE.as_secs(),
+        OPINION_TTL.as_secs()
     )
 }

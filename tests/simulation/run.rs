@@ -10,12 +10,14 @@ use std::{
 
 use quorate::{
     core::{names::NodeId, verdict::Verdict},
-    raft::simulated::Replica,
+    raft::simulated::{Disk, Replica},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     chance::Chance,
-    cluster::{Cluster, FALL, INTERVAL, NODES, Order, REGIONS, TIMEOUT, control_ip, node_ip, region_ip, service},
+    clock,
+    cluster::{Cluster, FALL, INTERVAL, NODES, Order, REGIONS, SYNC, TIMEOUT, control_ip, node_ip, region_ip, service},
     faults::{Event, Wrong, schedule},
     invariants::{self, Invariant, View},
     truth::Truth,
@@ -33,7 +35,7 @@ const MENDING: u64 = 120_000;
 const SLACK: u64 = 5_000;
 
 /// What a run came to.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Equal for equal runs.
     pub trace: u64,
@@ -41,7 +43,8 @@ pub struct Outcome {
     pub simulated: Duration,
     pub switches: u64,
     pub writes: u64,
-    pub faults: BTreeMap<&'static str, u64>,
+    /// What went wrong how often, with what else a run is meant to meet.
+    pub faults: BTreeMap<String, u64>,
     /// From the region's death at the end to the record's new answer.
     pub detection: Duration,
 }
@@ -72,16 +75,20 @@ struct Run<'a> {
     cut: BTreeSet<(IpAddr, IpAddr)>,
     held: BTreeSet<(IpAddr, IpAddr)>,
     dead: BTreeSet<NodeId>,
+    /// Whom a client asks next, and when.
+    reader: Chance,
+    reads_at: u64,
     trace: DefaultHasher,
     switches: u64,
     writes: u64,
-    faults: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, u64>,
 }
 
 /// Runs one seed to its end.
 pub fn run(seed: u64) -> Result<Outcome, Broken> {
+    clock::set(Duration::ZERO);
     let mut chance = Chance::new(seed);
-    let snapshot_every = if chance.one_in(2) { 60 } else { 10_000 };
+    let snapshot_every = *chance.pick(&[12, 60, 10_000]);
     let mut run = Run {
         cluster: Cluster::start(seed, snapshot_every),
         now: 0,
@@ -92,6 +99,8 @@ pub fn run(seed: u64) -> Result<Outcome, Broken> {
         cut: BTreeSet::new(),
         held: BTreeSet::new(),
         dead: BTreeSet::new(),
+        reader: Chance::new(!seed),
+        reads_at: 0,
         trace: DefaultHasher::new(),
         switches: 0,
         writes: 0,
@@ -101,6 +110,8 @@ pub fn run(seed: u64) -> Result<Outcome, Broken> {
     run.suffer(schedule(&mut chance, TROUBLE))?;
     run.mend()?;
     let detection = run.lose_a_region()?;
+    let installed = run.cluster.disks.values().map(Disk::installed).sum::<u64>();
+    run.faults.insert("snapshot installed".to_owned(), installed);
     Ok(Outcome {
         trace: run.trace.finish(),
         simulated: Duration::from_millis(run.now),
@@ -119,7 +130,9 @@ impl Run<'_> {
     /// One tick of everything, and every invariant after it.
     fn tick(&mut self) -> Result<(), Broken> {
         self.now += 5;
+        clock::set(Duration::from_millis(self.now));
         self.cluster.world.advance(self.now);
+        self.read();
         if let Err(error) = self.cluster.sim.step() {
             return Err(self.broken(10, format!("a node ended: {error}")));
         }
@@ -156,9 +169,25 @@ impl Run<'_> {
             self.judge(|invariant, view| invariant.written(view, write))?;
         }
         for done in self.cluster.take_done() {
-            self.tell(&format!("{:?}: {:?}", done.order, done.outcome.map_err(|status| status.message().to_owned())));
+            if let Some(change) = done.changed_members() {
+                *self.faults.entry(change.to_owned()).or_default() += 1;
+            }
+            self.tell(&format!("{:?}: {:?}", done.order, done.outcome.as_ref().map_err(tonic::Status::message)));
+            self.judge(|invariant, view| invariant.answered(view, &done))?;
         }
         self.judge(|invariant, view| invariant.ticked(view))
+    }
+
+    /// A client reads every second or so, from whatever node, and wants what was decided before it asked.
+    fn read(&mut self) {
+        let services = &self.replica.state().services;
+        if self.now < self.reads_at || services.is_empty() {
+            return;
+        }
+        self.reads_at = self.now + self.reader.between(200, 2_000);
+        let (node, i) = (self.reader.between(1, 4), self.reader.between(0, services.len() as u64));
+        let (name, of) = services.iter().nth(usize::try_from(i).unwrap()).expect("one of them");
+        self.cluster.order(node, Order::Read { service: name.to_string(), since: of.epoch });
     }
 
     /// With `SIM_TRACE` set, a run tells what happens.
@@ -241,9 +270,9 @@ impl Run<'_> {
             }
             match event {
                 Event::Begin(id, wrong) => {
+                    *self.faults.entry(wrong.kind().to_owned()).or_default() += 1;
                     let wrong = self.resolve(wrong);
                     self.tell(&format!("begins: {wrong:?}"));
-                    *self.faults.entry(kind(&wrong)).or_default() += 1;
                     self.wrong.insert(id, wrong);
                     self.arrange();
                 }
@@ -264,7 +293,7 @@ impl Run<'_> {
 
     /// Who leads is known when the fault begins.
     fn resolve(&self, wrong: Wrong) -> Wrong {
-        let leader = self.cluster.disks.values().filter_map(quorate::raft::simulated::Disk::leader).max();
+        let leader = self.cluster.disks.values().filter_map(Disk::leader).max();
         let leader = leader.map_or(1, |(_, leader)| leader);
         match wrong {
             Wrong::LeaderAlone => Wrong::Halves(BTreeSet::from([leader])),
@@ -282,6 +311,9 @@ impl Run<'_> {
         let (mut loss, mut delay) = (0.0, Duration::from_millis(40));
         for shift in self.cluster.shifts.values() {
             shift.set(0);
+        }
+        for disk in self.cluster.disks.values() {
+            disk.set_sync(SYNC);
         }
         for wrong in &wrong {
             match wrong {
@@ -302,6 +334,7 @@ impl Run<'_> {
                 Wrong::Loss => loss = 0.01,
                 Wrong::Delay => delay = Duration::from_millis(400),
                 Wrong::Crashed(node) => drop(dead.insert(*node)),
+                Wrong::SlowDisk(node, ms) => self.cluster.disks[node].set_sync(Duration::from_millis(*ms)),
                 Wrong::Clock(node, ms) => self.cluster.shifts[node].set(*ms),
                 Wrong::Blind(node) => {
                     let far = (0..REGIONS.len()).map(region_ip).chain((0..2).map(control_ip));
@@ -402,24 +435,5 @@ impl Run<'_> {
             if broken.invariant == 9 { Err(broken) } else { Ok(()) }
         })?;
         Ok(detection)
-    }
-}
-
-fn kind(wrong: &Wrong) -> &'static str {
-    match wrong {
-        Wrong::Halves(side) if side.len() == 1 => "node alone",
-        Wrong::Halves(_) => "halves",
-        Wrong::OneWay(..) => "one way",
-        Wrong::Ring => "ring",
-        Wrong::LeaderAlone => "leader alone",
-        Wrong::StandsStill(_) => "stands still",
-        Wrong::Loss => "loss",
-        Wrong::Delay => "delay",
-        Wrong::Crashed(_) | Wrong::LeaderCrashed => "power loss",
-        Wrong::Clock(..) => "clock",
-        Wrong::Blind(_) => "blind",
-        Wrong::RegionDown(_) => "region down",
-        Wrong::RegionHalf(..) => "region half reachable",
-        Wrong::Provider(_) => "provider",
     }
 }

@@ -36,6 +36,8 @@ pub enum Mood {
     Well,
     /// Requests take seconds, and overtake each other.
     Slow,
+    /// It answers, and every other write stays on the way for seconds, so that what is sent after it is there before it.
+    Late,
     /// Requests arrive, and nobody hears of it.
     Mute,
     /// 429, and nothing is done.
@@ -185,6 +187,11 @@ impl Inner {
             Mood::Well => (chance.between(5, 60), false, None),
             Mood::Slow if grade == Grade::C => (chance.between(50, longest - 100), false, None),
             Mood::Slow => (chance.between(50, 15_000), false, None),
+            Mood::Late if write && chance.one_in(2) => {
+                let longest = if grade == Grade::C { longest } else { 15_000 };
+                (chance.between(2_000, longest - 100), false, None)
+            }
+            Mood::Late => (chance.between(5, 60), false, None),
             Mood::Mute => (chance.between(5, 2_000), true, None),
             Mood::TooMany => {
                 let retry_after = Some(Duration::from_millis(chance.between(100, 3_000)));

@@ -113,7 +113,10 @@ async fn what_was_stored_is_there_after_a_restart() {
     store.truncate_after(Some(log_id(1, 45))).await.unwrap();
     append(&mut store, vec![entry(2, 46, 0)]).await;
     store.purge(log_id(1, 9)).await.unwrap();
-    drop(store);
+    let mut reader = store.get_log_reader().await;
+    assert_eq!(reader.limited_get_log_entries(9, 12).await.unwrap(), [], "a peer would be sent a gap");
+    assert_eq!(reader.limited_get_log_entries(10, 12).await.unwrap().len(), 2);
+    drop((store, reader));
     let mut store = dir.open();
     let state = store.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 9)), Some(log_id(2, 46))));

@@ -1,11 +1,13 @@
 //! The invariants, one file each. Every one of them sees every entry that is applied, every write that reaches a provider,
-//! and every tick; it says what is broken, and nothing of why.
+//! every answer to a client, and every tick; it says what is broken, and nothing of why.
 
 mod blindness;
 mod cooldown;
 mod durable;
 mod epochs;
+mod heard;
 mod quorum;
+mod reads;
 mod record;
 mod settled;
 mod states;
@@ -24,6 +26,7 @@ use quorate::{
 };
 
 use crate::{
+    cluster::Done,
     truth::Truth,
     world::{Arrived, World},
 };
@@ -57,6 +60,10 @@ pub trait Invariant {
     fn written(&mut self, _: &View<'_>, _: &Arrived) -> Verdict {
         Ok(())
     }
+    /// Somebody who asked a node was answered.
+    fn answered(&mut self, _: &View<'_>, _: &Done) -> Verdict {
+        Ok(())
+    }
     /// Time went on.
     fn ticked(&mut self, _: &View<'_>) -> Verdict {
         Ok(())
@@ -72,11 +79,12 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<epochs::Epochs>::default(),
         Box::<writes::Writes>::default(),
-        Box::new(quorum::Quorum),
-        Box::new(blindness::Blindness),
+        Box::<quorum::Quorum>::default(),
+        Box::<blindness::Blindness>::default(),
         Box::new(record::Values),
         Box::<superseded::Superseded>::default(),
         Box::<durable::Durable>::default(),
+        Box::new(reads::Reads),
         Box::<states::States>::default(),
         Box::new(settled::Settled),
         Box::<cooldown::Cooldown>::default(),
