@@ -3,7 +3,8 @@
 
 usage: exec-example.py FILE, with one question of Quorate on standard input
 
-Put your own store in the place of the file: read, compare and write must be one transaction there.
+Put your own store in the place of the file: read, compare and write must be one transaction there. A question says for which
+service it is asked (`service`), for programs that serve several; this one only writes it down.
 """
 
 import fcntl
@@ -29,13 +30,13 @@ def change(path, question):
         expected = question["expected"]
         if sorted(standing["values"]) != sorted(expected["values"]) or standing["fence"] != expected["fence"]:
             return None
-        records[key] = {name: question[name] for name in ("values", "ttl", "fence")}
+        records[key] = {name: question[name] for name in ("service", "values", "ttl", "fence")}
         with open(path + ".new", "w") as file:
             json.dump(records, file)
             file.flush()
             os.fsync(file.fileno())
         os.rename(path + ".new", path)
-        return {"receipt": f"epoch {question['epoch']} of {question['cluster']} is in {path}"}
+        return {"receipt": f"epoch {question['epoch']} of {question['service']} in {question['cluster']} is in {path}"}
 
 
 if __name__ == "__main__":

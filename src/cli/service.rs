@@ -16,7 +16,13 @@ use super::{
     output::{Output, Screen, printable, table},
     verdict::age,
 };
-use crate::{diagnostic::Diagnostic, proto::v1, service_file, view::Read};
+use crate::{
+    core::service::Service,
+    diagnostic::{Diagnostic, Problems},
+    proto::v1,
+    service_file,
+    view::Read,
+};
 
 /// The largest service file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -137,6 +143,7 @@ async fn apply(arguments: Apply, session: &Session, screen: &mut Screen<'_>) -> 
     let Apply { files, dry_run, skip_provider_check } = arguments;
     // All are read before the first is applied: a name mistyped at the end must not leave half of them applied.
     let texts: Vec<_> = files.iter().map(|file| Ok((name(file), read(file)?))).collect::<Result<_, Failure>>()?;
+    check_apart(&texts)?;
     for (file, toml) in texts {
         let request = v1::ApplyServiceRequest { toml, dry_run, skip_provider_check };
         let apply = |channel, request| async { admin(channel).apply_service(request).await };
@@ -153,6 +160,26 @@ async fn apply(arguments: Apply, session: &Session, screen: &mut Screen<'_>) -> 
         screen.event(&applied, said)?;
     }
     Ok(Exit::Done)
+}
+
+/// That no two of the files switch the same record. What else is wrong with a file is the cluster's to say.
+fn check_apart(texts: &[(String, String)]) -> Result<(), Failure> {
+    let mut before = vec![];
+    for (file, text) in texts {
+        let Ok((service, _)) = service_file::parse(text) else { continue };
+        apart(text, &service, &before).map_err(|problems| {
+            let said: Vec<_> = problems.iter().map(|of| format!("line {}: {}", of.line, of.message)).collect();
+            Failure::new(Exit::Invalid, format!("{file}: {}", said.join("; ")))
+                .hint("put the records into one service, or take one of them out; nothing was applied")
+        })?;
+        before.push((file.clone(), service));
+    }
+    Ok(())
+}
+
+/// What of the service one of those before it has, whichever is found first.
+fn apart(text: &str, service: &Service, before: &[(String, Service)]) -> Result<(), Problems> {
+    before.iter().try_for_each(|(theirs, other)| service_file::check_apart(text, service, other, theirs))
 }
 
 fn said(of: &Applied) -> String {
@@ -192,13 +219,18 @@ impl From<&Diagnostic> for Finding {
 /// Checks every file, also after one that is wrong. Findings for people go to stderr, as a compiler's do.
 pub fn check(files: &[PathBuf], screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
+    let mut before = vec![];
     for file in files {
         let (name, text) = (name(file), read(file)?);
         let mut checked = Checked { file: name.clone(), service: None, errors: vec![], warnings: vec![] };
-        let told = match service_file::parse(&text) {
+        let parsed = service_file::parse(&text);
+        let parsed =
+            parsed.and_then(|(service, warnings)| apart(&text, &service, &before).map(|()| (service, warnings)));
+        let told = match parsed {
             Ok((service, warnings)) => {
                 checked.service = Some(service.name.to_string());
                 checked.warnings = warnings.iter().map(Finding::from).collect();
+                before.push((name.clone(), service));
                 warnings.iter().map(|warning| warning.as_warning(&name).to_string()).collect()
             }
             Err(problems) => {

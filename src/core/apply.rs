@@ -51,7 +51,10 @@ impl State {
         let done = match action {
             Action::Tick => Ok(Response::Done),
             Action::Reports(reports) => Ok(self.take_reports(stamp, reports)),
-            Action::ApplyService { service, source, by } => self.apply_service(stamp, service, source, by),
+            Action::ApplyService { service, exclusive: true, .. } if let Some(taken) = self.taken(service) => {
+                Err(taken)
+            }
+            Action::ApplyService { service, source, by, .. } => self.apply_service(stamp, service, source, by),
             Action::RemoveService { service } => self.remove_service(stamp, service),
             Action::Authorise(intent) => self.authorise(stamp, intent),
             Action::Written { service, epoch, receipts } => self.written(stamp, service, *epoch, receipts),
@@ -121,6 +124,18 @@ impl State {
             }
         }
         Response::Reports { needs_full }
+    }
+
+    /// What of the service is another's already. A service that stands as it is takes nothing.
+    fn taken(&self, service: &Service) -> Option<Refusal> {
+        let mut others = self.services.values().map(|of| &of.service).filter(|of| of.name != service.name);
+        let unchanged = self.services.get(&service.name).is_some_and(|of| of.service == *service);
+        let clash = |other: &Service| {
+            let (_, record, theirs) = service.clashes(other).next()?;
+            let (record, theirs) = (record.to_string(), theirs.to_string());
+            Some(Refusal::RecordTaken { service: service.name.clone(), record, by: other.name.clone(), theirs })
+        };
+        if unchanged { None } else { others.find_map(clash) }
     }
 
     fn apply_service(&mut self, stamp: Stamp, service: &Service, source: &str, by: &str) -> Result<Response, Refusal> {

@@ -419,9 +419,9 @@ impl fmt::Display for Fence {
     }
 }
 
-/// A TXT at the fence's name that is not a fence.
+/// A text at the fence's place that is not a fence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the TXT `{0}` is no fence of a version that this release knows")]
+#[error("`{0}` is no fence of a version that this release knows")]
 pub struct FenceError(pub String);
 
 impl FromStr for Fence {

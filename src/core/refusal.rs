@@ -64,4 +64,19 @@ pub enum Refusal {
         "epoch {0} does not leave a region that was active before, so nothing is there to go back to: start a switch"
     )]
     NothingToGoBackTo(Epoch),
+    /// Another service has the name at that provider: both would write one fence.
+    #[error(
+        "service `{service}` cannot have {record}: service `{by}` has {theirs}, and both would write one fence; put them into \
+         one service, or take one of them out"
+    )]
+    RecordTaken {
+        /// Who would have it.
+        service: ServiceName,
+        /// The record.
+        record: String,
+        /// Who has it.
+        by: ServiceName,
+        /// Under what type.
+        theirs: String,
+    },
 }

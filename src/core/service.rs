@@ -42,6 +42,14 @@ impl Service {
         let values = region.values.get(&record.rtype)?.clone();
         Some(RrSet { ttl: record.ttl, values })
     }
+
+    /// What this service and `other` would both switch: the number of each such record, itself, and the other's record of the same
+    /// name at the same provider. A name has one fence, whatever the types of its records, and a fence has one service's epochs.
+    pub fn clashes<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = (usize, &'s Record, &'s Record)> {
+        let same = |a: &Record, b: &Record| (&a.provider, &a.name) == (&b.provider, &b.name);
+        let theirs = move |record| other.records.iter().find(|of| same(record, of));
+        self.records.iter().enumerate().filter_map(move |(i, record)| Some((i, record, theirs(record)?)))
+    }
 }
 
 /// One deployment of the service.

@@ -68,6 +68,10 @@ pub enum Action {
         source: String,
         /// The name in the certificate of who applied it.
         by: String,
+        /// Whether it is refused when another service has one of its records. Entries of before that rule do not ask for it, so that
+        /// they make of the state what they made of it then.
+        #[serde(default)]
+        exclusive: bool,
     },
     /// Forgets a service; its record is left as it is.
     RemoveService {
@@ -321,6 +325,15 @@ impl ServiceState {
         let last = self.written.iter().find(|(of, _)| of == record);
         let regions = self.service.regions.iter().filter_map(|region| region.values.get(&record.rtype));
         last.map(|(_, rrset)| &rrset.values).into_iter().chain(regions).any(|values| *values == found.values)
+    }
+
+    /// Whether each of these values is one that the cluster writes, be it of different regions.
+    #[must_use]
+    pub fn is_between(&self, record: &Record, found: &RrSet) -> bool {
+        let last = self.written.iter().filter(|(of, _)| of == record).map(|(_, rrset)| &rrset.values);
+        let regions = self.service.regions.iter().filter_map(|region| region.values.get(&record.rtype));
+        let known: BTreeSet<_> = last.chain(regions).flatten().collect();
+        found.values.iter().all(|value| known.contains(value))
     }
 
     /// The open switch and those that ended, the newest first.

@@ -22,6 +22,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -42,7 +43,7 @@ use super::{
     http::Effect,
     inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
 };
-use crate::core::record::Record;
+use crate::core::{names::ServiceName, record::Record};
 
 /// What the program finds in its environment, and nothing else.
 const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")];
@@ -65,9 +66,9 @@ impl ExecConfig {
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// One program.
+/// One program, asked for one service or for none in particular.
 #[derive(Debug)]
-pub struct Exec(ExecConfig);
+pub struct Exec(ExecConfig, Option<ServiceName>);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl Exec {
             return Err("a program has grade B or C".to_owned());
         }
         trustworthy(&config.program)?;
-        Ok(Self(config.clone()))
+        Ok(Self(config.clone(), None))
     }
 
     async fn run(&self, question: &Value) -> Result<Ended, RunError> {
@@ -235,8 +236,16 @@ impl Provider for Exec {
         self.0.timeout + Duration::from_mins(2)
     }
 
+    fn serving(&self, service: &ServiceName) -> Option<Arc<dyn Provider>> {
+        Some(Arc::new(Self(self.0.clone(), Some(service.clone()))))
+    }
+
+    fn fence_place(&self, record: &Record) -> String {
+        hook::fence_place("the program", record)
+    }
+
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
-        let stdout = self.ask(&hook::read(record), Effect::None).await?;
+        let stdout = self.ask(&hook::read(self.1.as_ref(), record), Effect::None).await?;
         hook::reading(record, &stdout).map_err(|error| ProviderError::Transient {
             message: clip(&format!("{} gave {error}", self.0.program.display())),
             retry_after: None,
@@ -245,7 +254,7 @@ impl Provider for Exec {
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
         change.check_values(|_| true)?;
-        let stdout = self.ask(&hook::write(change), Effect::Change).await?;
+        let stdout = self.ask(&hook::write(self.1.as_ref(), change), Effect::Change).await?;
         hook::receipt(&stdout)
             .map_err(|error| ProviderError::Indeterminate(clip(&format!("{} gave {error}", self.0.program.display()))))
     }

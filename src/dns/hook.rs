@@ -1,10 +1,12 @@
 //! What `webhook` and `exec` share: one question in JSON, one answer in JSON. Its version is 1; keys may be added to it.
 //!
 //! ```json
-//! {"version": 1, "call": "read", "record": {"zone": "example.com", "name": "app.example.com", "type": "A", "ttl": 60},
+//! {"version": 1, "call": "read", "service": "app",
+//!  "record": {"zone": "example.com", "name": "app.example.com", "type": "A", "ttl": 60},
 //!  "fence_name": "_quorate.app.example.com"}
 //! ```
-//! is answered with `{"values": ["203.0.113.10"], "ttl": 60, "fence": "v=1 cluster=prod epoch=6"}`: no values where the record is
+//! where `service` is the one that the record belongs to, and `null` where a person asks for a record that no service has
+//! (`quoratectl provider check --record`). It is answered with `{"values": ["203.0.113.10"], "ttl": 60, "fence": "v=1 cluster=prod epoch=6"}`: no values where the record is
 //! not there, `null` where there is no fence. A write has these as well
 //!
 //! ```json
@@ -21,16 +23,25 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Change, FenceReading, Reading, Receipt, clip, http::RETRY_AFTER_LIMIT};
-use crate::core::record::{Record, RecordValue, RrSet};
+use crate::core::{
+    names::ServiceName,
+    record::{Record, RecordValue, RrSet},
+};
 
 /// The longest answer that is read, in bytes.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 
+/// Where whoever is asked keeps the fence, in words.
+pub(super) fn fence_place(keeper: &str, record: &Record) -> String {
+    format!("the fence that {keeper} keeps for {record}")
+}
+
 /// The question of a reading.
-pub(super) fn read(record: &Record) -> Value {
+pub(super) fn read(service: Option<&ServiceName>, record: &Record) -> Value {
     json!({
         "version": 1,
         "call": "read",
+        "service": service.map(ServiceName::as_str),
         "record": {
             "zone": record.zone.as_str(),
             "name": record.name.as_str(),
@@ -42,14 +53,14 @@ pub(super) fn read(record: &Record) -> Value {
 }
 
 /// The question of a write.
-pub(super) fn write(change: &Change) -> Value {
+pub(super) fn write(service: Option<&ServiceName>, change: &Change) -> Value {
     let values = |rrset: &RrSet| rrset.values.iter().map(ToString::to_string).collect::<Vec<_>>();
     let expected = &change.expected;
     let fence = match &expected.fence {
         FenceReading::Present(fence) => json!(fence.to_string()),
         FenceReading::Absent | FenceReading::Unreadable(_) => Value::Null,
     };
-    let mut question = read(&change.record);
+    let mut question = read(service, &change.record);
     let more = [
         ("call", json!("write")),
         ("cluster", json!(change.fence.cluster.as_str())),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Grade, Provider, ProviderError, Providers, Reading};
 use crate::core::{
-    names::{ProviderName, RegionName},
+    names::{ProviderName, RegionName, ServiceName},
     record::{DomainName, Record, RrSet},
     safety::RuleOutcome,
 };
@@ -109,6 +109,24 @@ pub fn read_only(providers: &Providers) -> Inspectors {
 }
 
 impl Inspector {
+    /// As [`super::serving`].
+    #[must_use]
+    pub fn serving(&self, service: &ServiceName) -> Self {
+        Self(super::serving(&self.0, service))
+    }
+
+    /// As [`Provider::goes_in_steps`].
+    #[must_use]
+    pub fn goes_in_steps(&self) -> bool {
+        self.0.goes_in_steps()
+    }
+
+    /// As [`Provider::fence_place`].
+    #[must_use]
+    pub fn fence_place(&self, record: &Record) -> String {
+        self.0.fence_place(record)
+    }
+
     /// As [`Provider::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
-    names::{ClusterId, ProviderName, RegionName},
+    names::{ClusterId, ProviderName, RegionName, ServiceName},
     record::{Fence, Record, RecordType, RecordValue, RrSet},
     sabotage::Sabotage,
 };
@@ -226,6 +226,15 @@ pub enum ProviderError {
     /// The answer never came: the write may or may not have been applied. Read before anything else.
     #[error("the provider did not answer, the change may or may not have been applied: {0}")]
     Indeterminate(String),
+    /// The provider put off a later step of a write: those before it are done. Read before anything else, and not sooner than
+    /// it asked.
+    #[error("{message}")]
+    Unfinished {
+        /// What is done, and what the provider said to the next step.
+        message: String,
+        /// When it asked to be tried again.
+        retry_after: Option<Duration>,
+    },
     /// Nothing was changed and it may work later.
     #[error("{message}")]
     Transient {
@@ -249,7 +258,7 @@ impl ProviderError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Stale(_) | Self::Indeterminate(_) | Self::Transient { .. } => true,
+            Self::Stale(_) | Self::Indeterminate(_) | Self::Unfinished { .. } | Self::Transient { .. } => true,
             Self::Permanent { .. } => false,
         }
     }
@@ -274,6 +283,24 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// Writes once. The caller bounds the time by dropping the future, which may leave the write indeterminate.
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError>;
+
+    /// The same provider as it is asked for one service, where whoever is asked shall know which; `None` where the service's name
+    /// goes nowhere. Callers ask [`serving`].
+    fn serving(&self, service: &ServiceName) -> Option<Arc<dyn Provider>> {
+        let _ = service;
+        None
+    }
+
+    /// Whether a write goes in steps, so that a writer who is lost between two of them leaves values of two regions beside each
+    /// other. Where it does, such a mixture under this cluster's own fence is taken for what a write of its own left.
+    fn goes_in_steps(&self) -> bool {
+        false
+    }
+
+    /// Where the fence of a record stands, in words for whoever must look at it or remove it.
+    fn fence_place(&self, record: &Record) -> String {
+        record.fence_place()
+    }
 
     /// The `type` under which a node's configuration names this kind of provider.
     fn kind(&self) -> &'static str {
@@ -308,6 +335,12 @@ pub trait Provider: Send + Sync + fmt::Debug {
         let _ = records;
         vec![]
     }
+}
+
+/// The provider as it is asked for this service.
+#[must_use]
+pub fn serving(provider: &Arc<dyn Provider>, service: &ServiceName) -> Arc<dyn Provider> {
+    provider.serving(service).unwrap_or_else(|| provider.clone())
 }
 
 /// The providers that a node is configured for.

@@ -11,7 +11,7 @@
 //! Grade C, unless whoever runs the endpoint asserts `grade = "B"`: that it compares `expected` and writes in one transaction.
 //! Nothing here can check that, so A is not on offer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit, Mac};
@@ -23,7 +23,10 @@ use super::{
     http::{self, Answer, BaseUrl, Effect, now},
     inspect::subject::{CREDENTIALS, RIGHTS, ZONE},
 };
-use crate::{core::record::Record, secret::Secret};
+use crate::{
+    core::{names::ServiceName, record::Record},
+    secret::Secret,
+};
 
 /// The shortest secret that is taken, in bytes.
 const SECRET_MIN: usize = 16;
@@ -48,12 +51,14 @@ impl WebhookConfig {
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// One endpoint.
+/// One endpoint, asked for one service or for none in particular.
+#[derive(Clone)]
 pub struct Webhook {
     http: reqwest::Client,
     url: BaseUrl,
     secret: Secret,
     grade: Grade,
+    service: Option<ServiceName>,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -78,7 +83,8 @@ impl Webhook {
             return Err("a webhook has grade B or C".to_owned());
         }
         let http = http::client(config.timeout)?;
-        Ok(Self { http, url: config.url.clone(), secret: config.secret.clone(), grade: config.grade })
+        let WebhookConfig { url, secret, grade, .. } = config.clone();
+        Ok(Self { http, url, secret, grade, service: None })
     }
 
     async fn call(&self, question: &Value, effect: Effect) -> Result<Answer, ProviderError> {
@@ -135,8 +141,16 @@ impl Provider for Webhook {
         LONGEST_REQUEST
     }
 
+    fn serving(&self, service: &ServiceName) -> Option<Arc<dyn Provider>> {
+        Some(Arc::new(Self { service: Some(service.clone()), ..self.clone() }))
+    }
+
+    fn fence_place(&self, record: &Record) -> String {
+        hook::fence_place("the webhook", record)
+    }
+
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
-        let answer = self.call(&hook::read(record), Effect::None).await?;
+        let answer = self.call(&hook::read(self.service.as_ref(), record), Effect::None).await?;
         hook::reading(record, &answer.body).map_err(|error| ProviderError::Transient {
             message: clip(&format!("the webhook {} gave {error}", self.url)),
             retry_after: None,
@@ -145,7 +159,7 @@ impl Provider for Webhook {
 
     async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
         change.check_values(|_| true)?;
-        let answer = self.call(&hook::write(change), Effect::Change).await?;
+        let answer = self.call(&hook::write(self.service.as_ref(), change), Effect::Change).await?;
         hook::receipt(&answer.body)
             .map_err(|error| ProviderError::Indeterminate(clip(&format!("the webhook {} gave {error}", self.url))))
     }
@@ -163,7 +177,12 @@ impl Provider for Webhook {
 
     fn policy(&self, records: &[Record]) -> Vec<Grant> {
         let names = records.iter().flat_map(|record| {
-            [format!("{} {}\n", record.name, record.rtype), format!("{} TXT\n", record.fence_name())]
+            let fence = if record.rtype.is_in_dns() {
+                format!("{} TXT\n", record.fence_name())
+            } else {
+                format!("a text beside {}\n", record.name)
+            };
+            [format!("{} {}\n", record.name, record.rtype), fence]
         });
         vec![Grant { place: "the endpoint: what it must be able to read and write".to_owned(), text: names.collect() }]
     }

@@ -81,7 +81,12 @@ fn log() -> Vec<Vec<Action>> {
     let manual = Cause::Manual { by: "ann".to_owned(), reason: "drill".to_owned(), overrides: [].into() };
     vec![
         vec![
-            Action::ApplyService { service: Box::new(service.clone()), source: source.to_owned(), by: "ann".into() },
+            Action::ApplyService {
+                service: Box::new(service.clone()),
+                source: source.to_owned(),
+                by: "ann".into(),
+                exclusive: true,
+            },
             intent(0, 1, Cause::Adopt),
             written(1),
             observed(1),

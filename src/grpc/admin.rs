@@ -74,7 +74,8 @@ impl AdminService for Admin {
         let (service, warnings) = parse(&toml)?;
         self.cluster.check_providers(&service, !skip_provider_check).await.map_err(unsuitable)?;
         let name = service.name.clone();
-        let action = Action::ApplyService { service: Box::new(service), source: toml, by: by.name.clone() };
+        let action =
+            Action::ApplyService { service: Box::new(service), source: toml, by: by.name.clone(), exclusive: true };
         let rehearse = dry_run.then(|| action.clone());
         let look =
             |state: &State| (state.services.contains_key(&name), rehearse.map(|action| rehearsed(state, action)));

@@ -91,6 +91,7 @@ impl From<Refusal> for Status {
             Refusal::TooManyEndpoints(_) => forbidden("TOO_MANY_ENDPOINTS"),
             Refusal::NothingToAbort(_) => forbidden("NOTHING_TO_ABORT"),
             Refusal::NothingToGoBackTo(_) => forbidden("NOTHING_TO_GO_BACK_TO"),
+            Refusal::RecordTaken { .. } => forbidden("RECORD_TAKEN"),
         }
     }
 }

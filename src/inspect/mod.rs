@@ -226,7 +226,8 @@ impl Tools {
         if inspection.ask {
             // One after the other: a provider that limits how often it is asked must not be provoked.
             for (service, record) in &records {
-                let looked = record::look(inspector, &self.cluster, *service, record, inspection.candidate.as_ref());
+                let inspector = service.map_or_else(|| inspector.clone(), |of| inspector.serving(&of.service.name));
+                let looked = record::look(&inspector, &self.cluster, *service, record, inspection.candidate.as_ref());
                 let findings = timeout(RECORD_PATIENCE, looked).await.unwrap_or_else(|_| {
                     let figure = format!("no answer within {} s", RECORD_PATIENCE.as_secs());
                     vec![Finding::unknown(subject::RECORD, figure, "check that this node may reach the provider")]

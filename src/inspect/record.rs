@@ -9,7 +9,7 @@ use crate::{
         service::DriftPolicy,
     },
     dns::{FenceReading, Finding, Grade, Reading, inspect::Inspector},
-    leader::plan::{Step, Wanted, step},
+    leader::plan::{Step, Wanted, may_replace, step},
 };
 
 /// Every finding about one record. `candidate`: where a switch is rehearsed to.
@@ -101,7 +101,7 @@ impl Standing<'_> {
     }
 
     fn fence(&self, reading: &Reading) -> Finding {
-        let place = self.record.fence_place();
+        let place = self.inspector.fence_place(self.record);
         let adopted = self.service.filter(|of| of.active.is_some());
         match &reading.fence {
             FenceReading::Present(fence) if fence.cluster != *self.cluster => Finding::fail(
@@ -139,9 +139,11 @@ impl Standing<'_> {
         let rrset = self.inspector.published(&service.service.rrset(self.record, region)?);
         let fence = Fence { cluster: self.cluster.clone(), epoch: service.epoch.next() };
         let found = reading.rrset.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let steps = self.inspector.goes_in_steps();
         let may_replace = service.service.policy.drift == DriftPolicy::Correct
-            || reading.rrset.as_ref().is_none_or(|found| service.is_ours(self.record, found));
-        Some(match step(Wanted { record: self.record, rrset: &rrset, fence: &fence, may_replace }, reading) {
+            || may_replace(service, self.record, self.cluster, steps, &reading);
+        let place = &self.inspector.fence_place(self.record);
+        Some(match step(Wanted { record: self.record, rrset: &rrset, fence: &fence, place, may_replace }, reading) {
             Step::Write(_) => {
                 let strength = match self.inspector.grade() {
                     Grade::A => "refused by the provider if anything differs by then (grade A)",

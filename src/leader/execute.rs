@@ -1,6 +1,11 @@
 //! Carrying out one intent: conditional writes under a renewed lease, then the nameservers' answers.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -8,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     Deposed, Log, Office,
-    plan::{Step, Wanted, may_act, step},
+    plan::{Step, Wanted, may_act, may_replace, step},
 };
 use crate::{
     core::{
@@ -19,10 +24,10 @@ use crate::{
         service::DriftPolicy,
         state::{Action, Response, ServiceState},
     },
-    dns::{Grade, Provider, ProviderError, Reading},
+    dns::{Grade, Provider, ProviderError, Reading, Receipt, serving},
 };
 
-/// Attempts at one record before its trouble is told and a pause is made.
+/// Writes of one record before its trouble is told and a pause is made.
 const ATTEMPTS: u32 = 3;
 /// The first pause after trouble; doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -48,6 +53,45 @@ impl From<Deposed> for Halt {
 impl From<String> for Halt {
     fn from(text: String) -> Self {
         Self::Trouble { text, retry_after: None }
+    }
+}
+
+/// The accounts of one epoch's records.
+pub(super) type Accounts = (Epoch, BTreeMap<Record, Account>);
+
+/// What became of the writes of one record under one epoch, as this leader saw it, over all its attempts: the evidence has it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Account(Option<String>);
+
+impl Account {
+    fn took(&mut self, receipt: Receipt) {
+        self.0 = Some(receipt.0);
+    }
+
+    /// A write begins. If nothing more is heard of it, it was given up.
+    fn begun(&mut self) {
+        self.lost("the write was given up when no quorum confirmed the leader");
+    }
+
+    /// It may have been applied, and its receipt is lost whatever becomes of it.
+    fn lost(&mut self, why: &str) {
+        let why: String = why.chars().take(300).collect();
+        self.0 = Some(format!("reads back as written; the provider's own receipt was lost: {why}"));
+    }
+
+    /// A write without a receipt: in doubt, or one that changed nothing.
+    fn ended(&mut self, before: Self, error: &ProviderError) {
+        match error {
+            ProviderError::Indeterminate(why) | ProviderError::Unfinished { message: why, .. } => self.lost(why),
+            ProviderError::Stale(_) | ProviderError::Transient { .. } | ProviderError::Permanent { .. } => {
+                *self = before;
+            }
+        }
+    }
+
+    /// What is said of it once it stands. Without a write of this leader it stood under this epoch when it was first read.
+    fn told(&self) -> String {
+        self.0.clone().unwrap_or_else(|| "stood already, as an earlier leader wrote it under this epoch".to_owned())
     }
 }
 
@@ -78,14 +122,24 @@ pub(super) fn may_overwrite(service: &ServiceState) -> bool {
 }
 
 impl<L: Log> Office<L> {
-    /// Works on the open switch until it is observed, superseded, or leadership is lost.
+    /// Works on the open switch until it is observed, superseded, or leadership is lost. Where it is only not confirmed for a
+    /// while, the same office goes on, and still knows what it wrote.
     pub(super) async fn carry_out(&self, name: &ServiceName) -> Result<(), Deposed> {
+        let kept = || self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = kept().remove(name).unwrap_or_default();
+        let done = self.carry_on(name, &mut accounts).await;
+        if done.is_err() {
+            kept().insert(name.clone(), accounts);
+        }
+        done
+    }
+
+    async fn carry_on(&self, name: &ServiceName, accounts: &mut Accounts) -> Result<(), Deposed> {
         let mut pause = FIRST_PAUSE;
-        let mut receipts = (Epoch(0), BTreeMap::new());
         while let Some(job) = self.log.with_state(|state| state.services.get(name).and_then(Job::of)) {
             let epoch = job.epoch;
-            if receipts.0 != epoch {
-                receipts = (epoch, BTreeMap::new());
+            if accounts.0 != epoch {
+                *accounts = (epoch, BTreeMap::new());
             }
             let done = if job.written {
                 // Nothing is written any more, so that nothing need be waited for once a later epoch is authorised.
@@ -94,7 +148,7 @@ impl<L: Log> Office<L> {
                     () = self.superseded(name, epoch) => Err(Halt::Overtaken),
                 }
             } else {
-                self.write_all(name, &job, &mut receipts.1).await
+                self.write_all(name, &job, &mut accounts.1).await
             };
             match done {
                 Ok(()) | Err(Halt::Overtaken) => pause = FIRST_PAUSE,
@@ -145,52 +199,57 @@ impl<L: Log> Office<L> {
     /// Brings every record to what the switch wants; each provider on its own, so that a slow one delays nobody else. Those that
     /// do not get there are told of by name, beside those that stand.
     ///
-    /// `receipts` are what providers said in this round and those before: what they took once stands already the next time.
+    /// `accounts` are of this round and those before: what was written once stands already the next time.
     async fn write_all(
         &self,
         name: &ServiceName,
         job: &Job,
-        receipts: &mut BTreeMap<String, String>,
+        accounts: &mut BTreeMap<Record, Account>,
     ) -> Result<(), Halt> {
-        let mut groups: BTreeMap<_, Vec<&(Record, RrSet)>> = BTreeMap::new();
-        for wanted in &job.records {
+        let mut groups: BTreeMap<_, Vec<(&Record, &RrSet, Account)>> = BTreeMap::new();
+        for (record, rrset) in &job.records {
+            let account = accounts.get(record).cloned().unwrap_or_default();
             // Records of one name share a fence: one after the other.
-            groups.entry((&wanted.0.provider, &wanted.0.name)).or_default().push(wanted);
+            groups.entry((&record.provider, &record.name)).or_default().push((record, rrset, account));
         }
         let fence = Fence { cluster: self.tools.cluster.clone(), epoch: job.epoch };
-        let group = async |records: Vec<&(Record, RrSet)>| {
-            let mut receipts = vec![];
-            for (record, rrset) in records {
-                match self.bring(&job.service, record, rrset, &fence, job.overwrite).await {
-                    Ok(receipt) => receipts.push((record.to_string(), receipt)),
+        let group = async |records: Vec<(&Record, &RrSet, Account)>| {
+            let (mut stand, mut kept) = (vec![], vec![]);
+            for (record, rrset, mut account) in records {
+                let end = self.bring(&job.service, record, rrset, &fence, job.overwrite, &mut account).await;
+                kept.push((record.clone(), account));
+                match end {
+                    Ok(()) => stand.push(record.to_string()),
                     // What stands of this group stands, whatever became of the rest.
-                    Err(halt) => return (receipts, Err(halt)),
+                    Err(halt) => return (stand, kept, Err(halt)),
                 }
             }
-            (receipts, Ok(()))
+            (stand, kept, Ok(()))
         };
         let mut troubles: Vec<String> = vec![];
         let mut stand = vec![];
-        let mut wait = None;
-        for (done, end) in join_all(groups.into_values().map(group)).await {
-            for (record, receipt) in done {
-                stand.push(record.clone());
-                receipts.entry(record).or_insert(receipt);
-            }
+        let (mut wait, mut gone) = (None, None);
+        for (done, kept, end) in join_all(groups.into_values().map(group)).await {
+            stand.extend(done);
+            accounts.extend(kept);
             match end {
                 Ok(()) => {}
-                Err(halt @ (Halt::Deposed | Halt::Overtaken)) => return Err(halt),
+                Err(halt @ (Halt::Deposed | Halt::Overtaken)) => gone = Some(halt),
                 Err(Halt::Trouble { text, retry_after }) => {
                     troubles.push(text);
                     wait = wait.max(retry_after);
                 }
             }
         }
+        if let Some(halt) = gone {
+            return Err(halt);
+        }
         if !troubles.is_empty() {
             let stand = if stand.is_empty() { String::new() } else { format!(" (as wanted: {})", stand.join(", ")) };
             return Err(Halt::Trouble { text: troubles.join("; ") + &stand, retry_after: wait });
         }
-        let written = Action::Written { service: name.clone(), epoch: job.epoch, receipts: receipts.clone() };
+        let receipts = accounts.iter().map(|(record, account)| (record.to_string(), account.told())).collect();
+        let written = Action::Written { service: name.clone(), epoch: job.epoch, receipts };
         match self.propose(written).await? {
             Response::Refused(why) => info!(service = %name, epoch = %job.epoch, %why, "written too late"),
             _ => info!(service = %name, epoch = %job.epoch, "the provider accepted"),
@@ -198,7 +257,7 @@ impl<L: Log> Office<L> {
         Ok(())
     }
 
-    /// Reads and writes one record until it stands; says what happened for the evidence.
+    /// Reads and writes one record until it reads back as wanted; what happened goes into the account.
     ///
     /// A later epoch ends it. Where the provider refuses a stale write (grades A and B) one under way is let go at once: the
     /// later epoch fences it. Where it does not (grade C) its end is awaited, so that the two cannot interleave.
@@ -209,22 +268,28 @@ impl<L: Log> Office<L> {
         rrset: &RrSet,
         fence: &Fence,
         overwrite: bool,
-    ) -> Result<String, Halt> {
-        let provider = self.provider(record)?;
-        // Some providers raise a TTL: what reads back is compared with what they will make of it.
-        let rrset = &provider.published(rrset);
-        let mut receipt = String::from("stood already");
-        let mut last = None;
+        account: &mut Account,
+    ) -> Result<(), Halt> {
         let name = &service.service.name;
-        for _ in 0..ATTEMPTS {
+        let provider = self.provider(name, record)?;
+        // Some providers raise a TTL: what reads back is compared with what they will make of it.
+        let (rrset, place) = (&provider.published(rrset), &provider.fence_place(record));
+        let mut last = None;
+        // One reading more than writes: what the last of them wrote is read back as well.
+        for attempt in 0..=ATTEMPTS {
             if !self.stands(name, fence.epoch) {
                 return Err(Halt::Overtaken);
             }
+            let before = account.clone();
             let attempt = self.under_lease(async {
                 let found = provider.read(record).await?;
-                let may_replace = overwrite || found.rrset.as_ref().is_none_or(|found| service.is_ours(record, found));
-                match step(Wanted { record, rrset, fence, may_replace }, found) {
-                    Step::Write(change) => provider.write(&change).await.map(Attempt::Wrote),
+                let unasked = may_replace(service, record, &fence.cluster, provider.goes_in_steps(), &found);
+                let may_replace = overwrite || unasked;
+                match step(Wanted { record, rrset, fence, place, may_replace }, found) {
+                    Step::Write(change) if attempt < ATTEMPTS => {
+                        account.begun();
+                        provider.write(&change).await.map(Attempt::Wrote)
+                    }
                     step => Ok(Attempt::Not(step)),
                 }
             });
@@ -234,24 +299,33 @@ impl<L: Log> Office<L> {
             };
             match attempt {
                 // What was written is read back before it counts: the next round finds it standing.
-                Ok(Attempt::Wrote(said)) => receipt = said.0,
-                Ok(Attempt::Not(Step::Stands)) => return Ok(receipt),
+                Ok(Attempt::Wrote(receipt)) => {
+                    account.took(receipt);
+                    last = None;
+                }
+                Ok(Attempt::Not(Step::Stands)) => return Ok(()),
                 Ok(Attempt::Not(Step::Hold(why))) => return Err(why.into()),
                 Ok(Attempt::Not(Step::Behind(epoch))) => {
                     return Err(
                         format!("{record} stands under epoch {epoch} already, this is epoch {}", fence.epoch).into()
                     );
                 }
-                Ok(Attempt::Not(Step::Write(_))) => {}
+                Ok(Attempt::Not(Step::Write(change))) => {
+                    let found = || format!("it does not read back as written: {}", change.expected);
+                    last = last.or_else(|| Some(found()));
+                }
                 Err(error @ (ProviderError::Stale(_) | ProviderError::Indeterminate(_))) => {
                     info!(service = %name, epoch = %fence.epoch, %record, %error, "read anew, and written again if need be");
-                    last = Some(error);
+                    account.ended(before, &error);
+                    last = Some(error.to_string());
                 }
-                Err(error) => return Err(trouble(record, &error)),
+                Err(error) => {
+                    account.ended(before, &error);
+                    return Err(trouble(record, &error));
+                }
             }
         }
-        let why = last.map_or_else(|| "it does not read back as written".into(), |error| error.to_string());
-        Err(format!("{record}: {why}").into())
+        Err(format!("{record}: {}", last.unwrap_or_else(|| "it was never read as wanted".to_owned())).into())
     }
 
     /// Runs `work` while a quorum goes on confirming this leadership; drops it when the last confirmation runs out.
@@ -286,7 +360,7 @@ impl<L: Log> Office<L> {
     async fn observe(&self, name: &ServiceName, job: &Job) -> Result<(), Halt> {
         let within = self.tools.settle_within;
         let asked = job.records.iter().map(async |(record, rrset)| {
-            let published = self.provider(record)?.published(rrset);
+            let published = self.provider(name, record)?.published(rrset);
             Ok::<_, Halt>(self.tools.nameservers.settle(record, &published, within).await)
         });
         let answers = join_all(asked).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
@@ -298,25 +372,27 @@ impl<L: Log> Office<L> {
         Ok(())
     }
 
-    pub(super) fn provider(&self, record: &Record) -> Result<&Arc<dyn Provider>, Halt> {
+    /// The record's provider, as it is asked for this service.
+    pub(super) fn provider(&self, service: &ServiceName, record: &Record) -> Result<Arc<dyn Provider>, Halt> {
         let missing =
             || format!("the leader has no provider `{}`: add it to every node's configuration", record.provider);
-        self.tools.providers.get(&record.provider).ok_or_else(|| missing().into())
+        let provider = self.tools.providers.get(&record.provider).ok_or_else(missing)?;
+        Ok(serving(provider, service))
     }
 
-    pub(super) async fn read(&self, record: &Record) -> Result<Reading, Halt> {
-        self.provider(record)?.read(record).await.map_err(|error| trouble(record, &error))
+    pub(super) async fn read(&self, service: &ServiceName, record: &Record) -> Result<Reading, Halt> {
+        self.provider(service, record)?.read(record).await.map_err(|error| trouble(record, &error))
     }
 }
 
 enum Attempt {
-    Wrote(crate::dns::Receipt),
+    Wrote(Receipt),
     Not(Step),
 }
 
 fn trouble(record: &Record, error: &ProviderError) -> Halt {
     let retry_after = match error {
-        ProviderError::Transient { retry_after, .. } => *retry_after,
+        ProviderError::Transient { retry_after, .. } | ProviderError::Unfinished { retry_after, .. } => *retry_after,
         _ => None,
     };
     Halt::Trouble { text: format!("{record}: {error}"), retry_after }

@@ -19,7 +19,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -121,6 +121,8 @@ pub struct Office<L> {
     tools: Tools,
     term: u64,
     clock: LogClock,
+    /// Of the switches that a worker left when no quorum confirmed the leadership.
+    accounts: Mutex<BTreeMap<ServiceName, execute::Accounts>>,
     reports: mpsc::Sender<(Report, oneshot::Sender<ReportReply>)>,
 }
 
@@ -155,7 +157,7 @@ impl<L: Log> Office<L> {
         if confirmed {
             let clock = LogClock { taken_over: log.with_state(|state| state.log_time), since: Instant::now() };
             let (reports, inbox) = mpsc::channel(REPORTS_WAITING);
-            let office = Arc::new(Self { log, tools, term, clock, reports });
+            let office = Arc::new(Self { log, tools, term, clock, accounts: Mutex::default(), reports });
             desk.send_replace(Some(office.clone()));
             info!(term, "took office");
             tokio::select! {

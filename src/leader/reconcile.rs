@@ -4,8 +4,8 @@ use tracing::{info, warn};
 
 use super::{
     Deposed, Log, Office,
-    execute::{Halt, may_overwrite},
-    plan::{Step, Wanted, step},
+    execute::{Account, Halt, may_overwrite},
+    plan::{Step, Wanted, may_replace, step},
 };
 use crate::{
     core::{
@@ -44,7 +44,7 @@ impl<L: Log> Office<L> {
         let read = async {
             let mut found = vec![];
             for record in records {
-                found.push((record.clone(), self.read(record).await?));
+                found.push((record.clone(), self.read(name, record).await?));
             }
             Ok(found)
         };
@@ -66,7 +66,10 @@ impl<L: Log> Office<L> {
     /// Takes over a record as it stands: the region that it answers is the active one. Nothing there yet: the first region.
     async fn adopt(&self, name: &ServiceName, service: &ServiceState) -> Result<(), Halt> {
         let found = self.read_all(name, service.service.records.iter()).await?;
-        match adoption(service, &self.tools.cluster, &found) {
+        let place = |record: &Record| {
+            self.provider(name, record).map_or_else(|_| record.fence_place(), |provider| provider.fence_place(record))
+        };
+        match adoption(service, &self.tools.cluster, &found, &place) {
             Ok((to, epoch)) => {
                 self.clear(name, service).await?;
                 let intent = Intent { service: name.clone(), epoch, to, cause: Cause::Adopt };
@@ -93,21 +96,24 @@ impl<L: Log> Office<L> {
         }
         let mut drifts = vec![];
         for ((record, rrset), (_, reading)) in wanted.iter().zip(found) {
-            let provider = self.provider(record)?;
+            let provider = self.provider(name, record)?;
             let rrset = &provider.published(rrset);
             // Where nothing refuses a late write, another region's values under our own fence are one that came through.
-            let late =
-                provider.grade() == Grade::C && reading.rrset.as_ref().is_some_and(|r| service.is_ours(record, r));
+            let cluster = &self.tools.cluster;
+            let late = provider.grade() == Grade::C
+                && reading.rrset.is_some()
+                && may_replace(service, record, cluster, provider.goes_in_steps(), &reading);
             match compare(record, rrset, &fence, &reading, late) {
                 Standing::AsWritten => {}
                 Standing::Older(epoch) => {
                     warn!(service = %name, %record, found = epoch, epoch = %fence.epoch, "an older epoch stands: written again");
-                    self.bring(service, record, rrset, &fence, may_overwrite(service)).await?;
+                    let mut account = Account::default();
+                    self.bring(service, record, rrset, &fence, may_overwrite(service), &mut account).await?;
                 }
                 Standing::Drift(text) if may_overwrite(service) => {
                     warn!(service = %name, drift = %text, "corrected, as the policy says");
-                    match self.bring(service, record, rrset, &fence, true).await {
-                        Ok(_) => {}
+                    match self.bring(service, record, rrset, &fence, true, &mut Account::default()).await {
+                        Ok(()) => {}
                         Err(Halt::Trouble { text, .. }) => drifts.push(text),
                         Err(halt) => return Err(halt),
                     }
@@ -150,11 +156,17 @@ fn adoption(
     service: &ServiceState,
     cluster: &crate::core::names::ClusterId,
     found: &[(Record, Reading)],
+    place: &dyn Fn(&Record) -> String,
 ) -> Result<(RegionName, Epoch), NotOurs> {
     let mut highest = service.epoch;
     for (record, reading) in found {
+        let place = &place(record);
         if let FenceReading::Present(fence) = &reading.fence {
             highest = highest.max(fence.epoch);
+            if fence.cluster == *cluster && fence.epoch >= Epoch::LAST_ADOPTED {
+                let text = format!("{place} says epoch {}, which no cluster reaches: remove it by hand", fence.epoch);
+                return Err(NotOurs::Fence(text));
+            }
         }
         // With no condition on the values, only the fence can hold.
         let fence = Fence { cluster: cluster.clone(), epoch: Epoch(u64::MAX) };
@@ -163,14 +175,10 @@ fn adoption(
             continue;
         };
         if let Step::Hold(text) =
-            step(Wanted { record, rrset: &rrset.1, fence: &fence, may_replace: true }, reading.clone())
+            step(Wanted { record, rrset: &rrset.1, fence: &fence, place, may_replace: true }, reading.clone())
         {
             return Err(NotOurs::Fence(text));
         }
-    }
-    if highest >= Epoch::LAST_ADOPTED {
-        let text = format!("a fence says epoch {highest}, which no cluster reaches: delete that TXT by hand");
-        return Err(NotOurs::Fence(text));
     }
     let answered = |region: &RegionName| {
         let answers = service.answers(region);

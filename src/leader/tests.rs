@@ -1,9 +1,11 @@
 //! A leader against a log and a provider that fail at every step in turn.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU32, Ordering},
-};
+mod accounts;
+mod halfway;
+mod provider;
+mod serving;
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     dns::{Change, FenceReading, Grade, Provider, ProviderError, Reading, Receipt},
     dynamodb::NoTables,
 };
+use provider::{Fate, TestProvider};
 
 /// What a step does when it is its turn to fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,66 +125,6 @@ impl Log for TestLog {
     }
 }
 
-/// A provider of grade A with one record, which remembers every write that it took.
-#[derive(Debug)]
-struct TestProvider {
-    stands: Mutex<Reading>,
-    taken: Mutex<Vec<(u64, RrSet)>>,
-    fuse: Arc<Fuse>,
-    /// A write begins, and never ends by itself: it waits for `ends`.
-    hangs: bool,
-    /// A write that hangs has begun.
-    begun: Arc<tokio::sync::Notify>,
-    ends: Arc<tokio::sync::Notify>,
-    grade: Grade,
-    /// When a write that hung was dropped.
-    dropped: Arc<Mutex<Option<Instant>>>,
-}
-
-/// Remembers when it was dropped.
-struct Dropped(Arc<Mutex<Option<Instant>>>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap() = Some(Instant::now());
-    }
-}
-
-#[async_trait]
-impl Provider for TestProvider {
-    fn grade(&self) -> Grade {
-        self.grade
-    }
-
-    fn longest_request(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    async fn read(&self, _: &Record) -> Result<Reading, ProviderError> {
-        Ok(self.stands.lock().unwrap().clone())
-    }
-
-    async fn write(&self, change: &Change) -> Result<Receipt, ProviderError> {
-        if self.hangs && change.fence.epoch == Epoch(2) {
-            let _dropped = Dropped(self.dropped.clone());
-            self.begun.notify_one();
-            self.ends.notified().await;
-            return Err(ProviderError::Indeterminate("the answer was lost".into()));
-        }
-        let blown = self.fuse.blows();
-        if blown && self.fuse.fault == Fault::Before {
-            return Err(ProviderError::Indeterminate("never sent".into()));
-        }
-        let mut stands = self.stands.lock().unwrap();
-        if !change.holds_at(&stands) {
-            return Err(ProviderError::Stale("it is not as read".into()));
-        }
-        *stands = Reading { rrset: Some(change.rrset.clone()), fence: FenceReading::Present(change.fence.clone()) };
-        self.taken.lock().unwrap().push((change.fence.epoch.0, change.rrset.clone()));
-        if blown { Err(ProviderError::Indeterminate("the answer was lost".into())) } else { Ok(Receipt("ok".into())) }
-    }
-}
-
 struct NoNameservers;
 
 #[async_trait]
@@ -215,14 +158,21 @@ impl World {
             stands,
             taken: Mutex::default(),
             fuse,
+            fates: Mutex::default(),
             hangs: false,
             begun: Arc::default(),
             ends: Arc::default(),
             grade: Grade::A,
+            goes_in_steps: false,
             dropped: Arc::default(),
         };
         let world = Self { log: Arc::new(log), provider: Arc::new(provider) };
-        world.commit(Action::ApplyService { service: Box::new(app), source: String::new(), by: String::new() });
+        world.commit(Action::ApplyService {
+            service: Box::new(app),
+            source: String::new(),
+            by: String::new(),
+            exclusive: true,
+        });
         world
     }
 
@@ -255,10 +205,14 @@ impl World {
     }
 
     async fn lead(&self, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
+        self.lead_with(self.provider.clone(), until).await;
+    }
+
+    async fn lead_with(&self, provider: Arc<dyn Provider>, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
         let cancel = CancellationToken::new();
         let tools = Tools {
             cluster: "prod".parse().unwrap(),
-            providers: Arc::new([("main".parse().unwrap(), self.provider.clone() as Arc<dyn Provider>)].into()),
+            providers: Arc::new([("main".parse().unwrap(), provider)].into()),
             nameservers: Arc::new(NoNameservers),
             settle_within: Duration::from_secs(1),
             wall: crate::surroundings::WallClock::default(),

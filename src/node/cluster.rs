@@ -18,7 +18,7 @@ use crate::{
         service::Service,
         state::{Action, Position, Response, State},
     },
-    dns::Grade,
+    dns::{Grade, serving},
     grpc::cluster::{Cluster, ClusterError, Consistency, Member, MemberStatus, Membership, ReadInfo},
     history::Recorder,
     inspect::{Inspection, NodeAnswer},
@@ -95,6 +95,7 @@ impl Cluster for Node {
             if !read {
                 return None;
             }
+            let provider = serving(provider, &service.name);
             match timeout(PROVIDER_CHECK, provider.read(record)).await {
                 Ok(Ok(_)) => None,
                 Ok(Err(why)) => Some(format!("{record}: {why}")),

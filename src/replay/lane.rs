@@ -191,7 +191,7 @@ impl Lane {
                 (Cause::Failover | Cause::Failback, _) | (_, None) => drop(self.act(stamp, Action::Tick)),
                 _ => self.by_hand(stamp, intent, past),
             },
-            Action::ApplyService { service, source, by } => {
+            Action::ApplyService { service, source, by, exclusive } => {
                 self.settle_now(stamp, &service.name, past);
                 let mut service = service.clone();
                 self.settled.insert(service.name.clone(), service.policy.fall.max(service.policy.rise));
@@ -199,7 +199,8 @@ impl Lane {
                     service.policy = policy.clone();
                 }
                 let name = service.name.clone();
-                let applied = self.act(stamp, Action::ApplyService { service, source: source.clone(), by: by.clone() });
+                let (source, by, exclusive) = (source.clone(), by.clone(), *exclusive);
+                let applied = self.act(stamp, Action::ApplyService { service, source, by, exclusive });
                 if let Response::Refused(why) = applied {
                     self.note(stamp, &format!("service {name} cannot be changed as it was: {why}"));
                 }

@@ -12,9 +12,10 @@ use toml::de::DeValue;
 use crate::{
     core::{
         draft::{
-            Draft, ItemDraft, PolicyDraft, ProbeDraft, QueryDraft, QuorumDraft, RecordDraft, RegionDraft, StatusDraft,
-            TableDraft,
+            Draft, ItemDraft, Path, PolicyDraft, ProbeDraft, Problem, QueryDraft, QuorumDraft, RecordDraft,
+            RegionDraft, StatusDraft, TableDraft,
         },
+        record::Record,
         service::{Policy, Region, Scalar, Service},
     },
     diagnostic::{Diagnostic, Problems},
@@ -34,6 +35,29 @@ pub fn parse(text: &str) -> Result<(Service, Vec<Diagnostic>), Problems> {
     let placed = validated
         .map(|(service, warnings)| (service, warnings.into_iter().map(|warning| document.place(warning)).collect()));
     document.finish(placed)
+}
+
+/// Says at its place in the text of `service` what of it `other` has as well, which stands in the file `theirs`.
+///
+/// # Errors
+/// Every record of which that is so.
+pub fn check_apart(text: &str, service: &Service, other: &Service, theirs: &str) -> Result<(), Problems> {
+    let problem = |(i, record, other_record): (usize, &Record, &Record)| Problem {
+        path: Path::default().key("record").index(i),
+        message: format!(
+            "service `{}` ({theirs}) has {other_record} already, and {record} would share its fence",
+            other.name
+        ),
+        hint: Some("put both into one service, or take one of them out".to_owned()),
+        because: vec![],
+    };
+    let problems: Vec<_> = service.clashes(other).map(problem).collect();
+    if service.name == other.name || problems.is_empty() {
+        return Ok(());
+    }
+    let document = Document::parse(text, None)?;
+    let told = document.validated(Err(problems));
+    document.finish(told)
 }
 
 /// Whether a text is `[policy]` and nothing else, as far as it is TOML at all.

@@ -45,6 +45,50 @@ async fn a_file_wrong_in_ten_places_gives_ten_errors_and_changes_nothing() {
     run(&["service", "check", "/nonexistent"]).await.ends(2).complains("cannot read /nonexistent");
 }
 
+/// Two services with one record would fight over its fence: told where files are checked together, and by the cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_another_service_is_refused_and_both_are_named() {
+    let world = World::new().await;
+    let write = |name: &str, text: String| {
+        let file = world.pki.file(name);
+        fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let app = fs::read_to_string(GOOD).unwrap();
+    let twin = app.replacen("name = \"app\"", "name = \"twin\"", 1);
+    let twin = write(
+        "twin.toml",
+        twin.replace("type = \"A\"", "type = \"AAAA\"")
+            .replace("{ A = [", "{ AAAA = [")
+            .replace("\"203.0.113.10\"]", "\"2001:db8::10\"]")
+            .replace("\"198.51.100.20\"]", "\"2001:db8::20\"]"),
+    );
+    let shop = write("shop.toml", app.replace("name = \"app\"", "name = \"shop\""));
+
+    let said = run(&["service", "check", GOOD, &shop, &twin]).await.ends(8);
+    assert!(
+        said.out.contains("service `shop` is valid") && !said.out.contains("service `twin` is valid"),
+        "{}",
+        said.out
+    );
+    said.complains("twin.toml:2:");
+    said.complains("service `app` (tests/fixtures/services/design.toml) has app.example.com A at ovh-main already");
+    said.complains("app.example.com AAAA at ovh-main would share its fence");
+    let json = run(&["service", "check", GOOD, &twin, "-o", "json"]).await.ends(8).out;
+    assert!(json.contains("\"field\":\"record[0]\""), "{json}");
+    run(&["service", "check", GOOD, &shop]).await.ends(0);
+
+    // The cluster has `app`: a file by itself is its to refuse, several together are not even sent.
+    let said = world.run(&["service", "apply", &twin]).await.ends(3);
+    said.complains("(RECORD_TAKEN)");
+    said.complains("service `twin` cannot have app.example.com AAAA at ovh-main: service `app` has app.example.com A");
+    world.run(&["service", "apply", "--dry-run", &twin]).await.ends(3).complains("service `app` has");
+    let said = world.run(&["service", "apply", &shop, GOOD, &twin]).await.ends(8);
+    said.complains("twin.toml: line 2: service `app`");
+    world.run(&["service", "show", "shop"]).await.ends(4);
+    world.run(&["service", "show", "twin"]).await.ends(4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_cannot_be_read_are_not_applied_unless_asked() {
     let world = World::new().await;

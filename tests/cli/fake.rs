@@ -133,7 +133,12 @@ impl Fake {
         let source = include_str!("../fixtures/services/design.toml");
         let (service, _) = quorate::service_file::parse(source).unwrap();
         let name = service.name.clone();
-        let apply = Action::ApplyService { service: Box::new(service), source: source.into(), by: "ada".into() };
+        let apply = Action::ApplyService {
+            service: Box::new(service),
+            source: source.into(),
+            by: "ada".into(),
+            exclusive: true,
+        };
         assert_eq!(self.apply(apply), Response::Done);
         let to = "eu-west-3".parse().unwrap();
         let adopt = Intent { service: name, epoch: quorate::core::names::Epoch(1), to, cause: Cause::Adopt };

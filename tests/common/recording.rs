@@ -99,7 +99,12 @@ impl World {
         for source in services {
             let (service, _) = quorate::service_file::parse(source).unwrap();
             let name = service.name.clone();
-            world.apply(Action::ApplyService { service: Box::new(service), source: source.clone(), by: "ada".into() });
+            world.apply(Action::ApplyService {
+                service: Box::new(service),
+                source: source.clone(),
+                by: "ada".into(),
+                exclusive: true,
+            });
             let intent =
                 Intent { service: name.clone(), epoch: Epoch(1), to: "west".parse().unwrap(), cause: Cause::Adopt };
             world.apply(Action::Authorise(intent));

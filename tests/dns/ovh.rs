@@ -302,6 +302,7 @@ async fn a_clock_that_is_off_is_corrected_and_set_again_when_ovh_says_so() {
 enum Taken {
     Transient(Option<u64>),
     Indeterminate,
+    Unfinished(Option<u64>),
     /// The hint contains this.
     Permanent(&'static str),
 }
@@ -309,6 +310,9 @@ enum Taken {
 fn assert_taken(error: &ProviderError, taken: &Taken, case: &str) {
     let same = match (error, taken) {
         (ProviderError::Transient { retry_after, .. }, Taken::Transient(seconds)) => {
+            *retry_after == seconds.map(Duration::from_secs)
+        }
+        (ProviderError::Unfinished { retry_after, .. }, Taken::Unfinished(seconds)) => {
             *retry_after == seconds.map(Duration::from_secs)
         }
         (ProviderError::Indeterminate(_), Taken::Indeterminate) => true,
@@ -396,9 +400,9 @@ async fn every_failure_of_a_write_is_told_apart_and_the_epoch_can_be_finished() 
             );
             fake.fail_next(method, path, fault);
             let error = ovh.write(&change(&www(), expected, &[to], epoch)).await.unwrap_err();
-            // Once the values are published, a failure that may pass leaves the write in doubt, not undone.
+            // Once the values are published, a refusal that may pass leaves the write half done, and OVH waited for as it asked.
             let taken = match taken {
-                Taken::Transient(_) if path == fence_path => Taken::Indeterminate,
+                Taken::Transient(seconds) if path == fence_path => Taken::Unfinished(seconds),
                 other => other,
             };
             assert_taken(&error, &taken, &case);

@@ -170,7 +170,7 @@ impl Model for Sights {
         let to = REGIONS[0].parse().unwrap();
         let adopt = Intent { service: name.clone(), epoch: Epoch(1), to, cause: Cause::Adopt };
         for action in [
-            Action::ApplyService { service: Box::new(service), source: text, by: "ada".into() },
+            Action::ApplyService { service: Box::new(service), source: text, by: "ada".into(), exclusive: true },
             Action::Authorise(adopt),
             Action::Written { service: name.clone(), epoch: Epoch(1), receipts: std::collections::BTreeMap::new() },
             Action::Observed { service: name, epoch: Epoch(1), answers: vec![] },

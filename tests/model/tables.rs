@@ -195,7 +195,7 @@ impl Tables {
         let intent =
             Intent { service: name.clone(), epoch: Epoch(1), to: REGIONS[0].parse().unwrap(), cause: Cause::Adopt };
         let mut actions = vec![
-            Action::ApplyService { service: Box::new(service), source: text, by: "ada".into() },
+            Action::ApplyService { service: Box::new(service), source: text, by: "ada".into(), exclusive: true },
             Action::Authorise(intent),
         ];
         if adopted {
@@ -341,7 +341,7 @@ impl Tables {
         let deed = if matches!(looked, Some(Standing::AsWritten | Standing::Drift(_))) {
             Deed::Nothing
         } else {
-            let wanted = Wanted { record: &record, rrset: &rrset, fence: &fence, may_replace: ours };
+            let wanted = Wanted { record: &record, rrset: &rrset, fence: &fence, place: "", may_replace: ours };
             match step(wanted, (*found).clone()) {
                 Step::Stands if job.look => Deed::Nothing,
                 Step::Stands => Deed::Stands,

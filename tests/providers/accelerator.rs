@@ -12,7 +12,7 @@ use quorate::{
         safety::RuleOutcome,
     },
     dns::{
-        Change, FenceReading, Finding, Provider, ProviderError,
+        Change, FenceReading, Finding, Provider, ProviderError, Reading,
         accelerator::{Accelerator, AcceleratorConfig},
     },
     secret::Secret,
@@ -20,7 +20,7 @@ use quorate::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    contract::{Handle, Of, Subject, Trouble, Truth},
+    contract::{Handle, Of, RETRY_AFTER, Subject, Trouble, Truth},
     fake_accelerator::{ACCELERATOR, ACCOUNT, FakeAccelerator, IDLE, KEY, LISTENER, REGIONS, SECRET, listener_arn},
     fault_proxy::{Fault, FaultProxy, Reply},
     ministack::PACKAGES,
@@ -133,6 +133,10 @@ impl Subject for AtFake {
 
     fn goes_in_steps(&self) -> bool {
         true
+    }
+
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Ok(())
     }
 
     async fn truth(&self) -> Truth {
@@ -356,6 +360,72 @@ async fn an_overtaken_writer_turns_no_further_dial() {
     assert_eq!(found.rrset, Some(rrset(&[a, b])), "a reading shows what came late");
     switch(&at.other(), &[a], 2).await.unwrap();
     at.must_stand(&[a], 2);
+}
+
+/// What stands must be what was read, values and fence, or nothing is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_condition_is_gone_does_nothing() {
+    let at = start().await;
+    let [a, b, c] = REGIONS;
+    switch(&at.other(), &[a], 1).await.unwrap();
+    let stale = change(&at.other(), &[b], 3).await;
+    // Once with another's dials, once with another's fence.
+    at.fake.turn(c, 100.0);
+    for _ in 0..2 {
+        let error = at.other().write(&stale).await.expect_err("its condition is gone");
+        assert!(matches!(error, ProviderError::Stale(_)), "{error:?}");
+        at.fake.turn(c, 0.0);
+        at.fake.set_tag(TAG, Some(&fence(2).to_string()));
+    }
+    at.must_stand(&[a], 2);
+    assert!(at.fake.take_history().is_empty(), "it turned a dial");
+}
+
+/// The last thing a write does is to look whether all of it is as it shall be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_that_comes_with_the_last_dial_is_seen() {
+    let at = start().await;
+    let [a, b, c] = REGIONS;
+    let writing = held(&at, TURN, 1, b, 1).await;
+    assert_eq!(at.fake.open(), sorted(&[a, b]), "the old region is about to be shut");
+    at.fake.turn(c, 100.0);
+    let error = released(&at, writing).await;
+    assert!(matches!(&error, ProviderError::Indeterminate(why) if why.contains("read back as written")), "{error:?}");
+    at.must_stand(&[b, c], 1);
+}
+
+/// Tags and groups are two calls: the fence of one epoch must not be read beside the dials of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_is_of_one_moment() {
+    let at = start().await;
+    let [a, b, _] = REGIONS;
+    switch(&at.other(), &[a], 1).await.unwrap();
+    at.proxy.fail_next(TAGS, Fault::Pass);
+    at.proxy.fail_next(TAGS, Fault::Hold);
+    let provider = at.provider();
+    let reading = tokio::spawn(async move { provider.read(&web()).await });
+    tokio::time::timeout(BOUND, at.proxy.caught()).await.expect("the fence is read again after the dials");
+    switch(&at.other(), &[b], 2).await.unwrap();
+    at.proxy.release();
+    let found = tokio::time::timeout(BOUND, reading).await.expect("an end").expect("no panic").expect("a reading");
+    assert_eq!(found, Reading { rrset: Some(rrset(&[b])), fence: FenceReading::Present(fence(2)) });
+}
+
+/// AWS is left alone for as long as it asks, also when it asks between two dials.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_aws_puts_off_is_no_write_in_doubt() {
+    for (passed, open) in [(0, &REGIONS[..1]), (1, &REGIONS[..2])] {
+        let at = start().await;
+        (0..passed).for_each(|_| at.proxy.fail_next(TURN, Fault::Pass));
+        at.proxy.fail_next(TURN, Fault::Refuse(refusal(400, "ThrottlingException")));
+        let error = switch(&*at.provider(), &REGIONS[1..2], 1).await.unwrap_err();
+        let ProviderError::Unfinished { message, retry_after } = &error else { panic!("{error:?}") };
+        assert!(message.contains("says epoch 1 already") && message.contains("ThrottlingException"), "{error:?}");
+        assert_eq!(*retry_after, Some(RETRY_AFTER), "{error:?}");
+        at.must_stand(open, 1);
+        switch(&*at.provider(), &REGIONS[1..2], 1).await.unwrap();
+        at.must_stand(&REGIONS[1..2], 1);
+    }
 }
 
 /// Invariant 5: what shall take over is read back before the old region stops.

@@ -54,6 +54,11 @@ impl Book {
         Truth { values, fence: standing["fence"].as_str().map(str::to_owned).into_iter().collect() }
     }
 
+    /// For which service the record was written last.
+    pub fn service(&self, record: &Record) -> Option<String> {
+        self.records()[key(record)]["service"].as_str().map(str::to_owned)
+    }
+
     /// Puts another fence beside the record, behind everybody's back.
     pub fn put_fence(&self, record: &Record, text: Option<&str>) {
         let mut records = self.records();

@@ -90,6 +90,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("indeterminate: applied, answer lost", Case::Writing(Trouble::AnswerLost { applied: true })),
     ("indeterminate: not applied, answer lost", Case::Writing(Trouble::AnswerLost { applied: false })),
     ("write: 429 with retry-after", Case::Writing(Trouble::TooMany)),
+    ("write: 429 at a later step", Case::Writing(Trouble::PutOff)),
     ("write: 5xx", Case::Writing(Trouble::ServerError { applied: false })),
     ("write: 5xx, applied", Case::Writing(Trouble::ServerError { applied: true })),
     ("write: garbage", Case::Writing(Trouble::Garbage)),
@@ -240,6 +241,7 @@ async fn late(bench: &Bench<'_>) -> Outcome {
     bench.fresh().await;
     let [_, b, c] = bench.subject.values();
     let late = bench.change(bench.read().await, &[b], bench.next_epoch());
+    let Epoch(of) = late.fence.epoch;
     let held = match bench.subject.arm(Of::Writing, Trouble::Held).await {
         Ok(held) => held,
         Err(why) => return Outcome::NotApplicable(why),
@@ -251,6 +253,10 @@ async fn late(bench: &Bench<'_>) -> Outcome {
     bench.subject.release().await;
     let came_late = tokio::time::timeout(BOUND, writing).await.expect("an end").expect("no panic");
     if bench.grade() == Grade::C {
+        // Whoever says that it was written must be right.
+        if came_late.is_ok() {
+            assert_eq!(bench.subject.truth().await, truth_of(&[b], of), "{came_late:?}");
+        }
         // Not refused, but to be seen: either nothing came of it, or a reading shows that it is not what it shall be.
         let (truth, reading) = (bench.subject.truth().await, bench.read().await);
         let as_it_shall_be = truth == truth_of(&[c], epoch);
@@ -318,6 +324,11 @@ async fn reading(bench: &Bench<'_>, trouble: Trouble) -> Outcome {
 }
 
 async fn writing(bench: &Bench<'_>, trouble: Trouble) -> Outcome {
+    if trouble == Trouble::PutOff
+        && let Err(why) = bench.subject.has_later_step()
+    {
+        return Outcome::NotApplicable(why);
+    }
     bench.fresh().await;
     let [a, b, _] = bench.subject.values();
     let change = bench.change(bench.read().await, &[b], bench.next_epoch());
@@ -349,6 +360,13 @@ async fn writing(bench: &Bench<'_>, trouble: Trouble) -> Outcome {
                 }
                 (ProviderError::Indeterminate(_), Trouble::TooMany) => panic!("it was refused unread: {error:?}"),
                 (ProviderError::Indeterminate(_), _) => {}
+                // Some steps are done: the values of before or both, and for how long to wait is not lost.
+                (ProviderError::Unfinished { retry_after, .. }, Trouble::PutOff) => {
+                    assert_eq!(*retry_after, Some(RETRY_AFTER), "{error:?}");
+                }
+                (ProviderError::Transient { retry_after, .. }, Trouble::PutOff) => {
+                    assert_eq!((*retry_after, &truth), (Some(RETRY_AFTER), &before), "nothing is done");
+                }
                 _ => panic!("the write is in doubt: {error:?}"),
             }
         }

@@ -51,6 +51,8 @@ pub enum Trouble {
     AnswerLost { applied: bool },
     /// Too many calls, with [`RETRY_AFTER`].
     TooMany,
+    /// The same, of a write, after a step of it that was carried out.
+    PutOff,
     /// The server, or a gateway before it, fails.
     ServerError { applied: bool },
     /// The answer is nonsense; the change is carried out.
@@ -106,6 +108,11 @@ pub trait Subject: Send + Sync {
     /// Whether a write goes in steps, between which old values stand beside new ones.
     fn goes_in_steps(&self) -> bool {
         false
+    }
+
+    /// Whether a write has a step that can be put off after another was carried out; or why not.
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Err("a write is one call: no step of it comes after another")
     }
 
     /// What stands at the server.

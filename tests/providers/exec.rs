@@ -15,12 +15,14 @@ use quorate::{
     dns::{
         Grade, Provider, ProviderError,
         exec::{Exec, ExecConfig},
+        serving,
     },
 };
+use serde_json::{Value, json};
 
 use crate::{
     book::Book,
-    changes::record,
+    changes::{record, switch},
     contract::{Handle, Of, RETRY_AFTER, Subject, Trouble, Truth},
     dns_server::available,
 };
@@ -140,7 +142,7 @@ impl Subject for Stage {
 
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         let fault = match trouble {
-            Trouble::TooMany => "busy",
+            Trouble::TooMany | Trouble::PutOff => "busy",
             Trouble::Expired => "78",
             Trouble::Forbidden => "77",
             Trouble::ServerError { applied: false } => "1",
@@ -242,6 +244,27 @@ async fn a_program_that_others_could_change_is_refused_and_checked_each_time() {
     }
     assert!(Exec::new(&ExecConfig { grade: Grade::A, ..config(&stage.program) }).is_err());
     exec.read(&pool()).await.unwrap();
+}
+
+/// A program that serves several services is told which one it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_run_is_told_for_which_service() {
+    let Some(stage) = Stage::new() else { return };
+    let plain = stage.with(Duration::from_secs(30));
+    for (service, epoch) in [("web", 1), ("shop", 2)] {
+        let exec = serving(&plain, &service.parse().unwrap());
+        let receipt = switch(&*exec, &pool(), &MEMBERS[..1], epoch).await.unwrap();
+        assert!(receipt.0.starts_with(&format!("epoch {epoch} of {service} in prod is in ")), "{receipt:?}");
+        assert_eq!(stage.book.service(&pool()).as_deref(), Some(service));
+    }
+    // A reading, too; and nobody's where no service asks.
+    let out = stage.book.dir().join("question");
+    fs::write(&stage.program, format!("#!/bin/sh\ncat > {}\necho '{{\"values\":[]}}'\n", out.display())).unwrap();
+    for (exec, service) in [(serving(&plain, &"web".parse().unwrap()), json!("web")), (plain, json!(null))] {
+        exec.read(&pool()).await.unwrap();
+        let question: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+        assert_eq!((&question["call"], &question["service"]), (&json!("read"), &service));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -12,7 +12,7 @@ use quorate::{
 use crate::{
     contract::{Handle, Of, Subject, Trouble, Truth},
     fake_ovh::{APPLICATION_KEY, APPLICATION_SECRET, CONSUMER_KEY, FakeOvh, balancer::FakeFarm},
-    fault_proxy::FaultProxy,
+    fault_proxy::{Fault, FaultProxy},
     ovh,
 };
 
@@ -104,14 +104,25 @@ impl Subject for AtBalancer {
         });
     }
 
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         let call = match (of, trouble) {
             (Of::Reading, _) => READ,
             // Refused, or late, at the first step; everything else at the one that counts.
-            (Of::Writing, Trouble::TooMany | Trouble::Expired | Trouble::Forbidden | Trouble::Held) => STAGE,
+            (
+                Of::Writing,
+                Trouble::TooMany | Trouble::PutOff | Trouble::Expired | Trouble::Forbidden | Trouble::Held,
+            ) => STAGE,
             (Of::Writing, _) => PUBLISH,
         };
         let fault = ovh::fault(of, trouble);
+        if trouble == Trouble::PutOff {
+            // What comes after the mark and two servers is the fence, once the values are published.
+            (0..3).for_each(|_| self.proxy.fail_next(call, Fault::Pass));
+        }
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
         Ok(if hangs { self.with(Duration::from_secs(3)) } else { self.provider() })

@@ -34,7 +34,7 @@ pub fn refusal(status: u16, content_type: &str, body: &str) -> Reply {
 pub fn fault(trouble: Trouble, refusals: Refusals) -> Fault {
     match trouble {
         Trouble::AnswerLost { applied } => Fault::Drop { applied },
-        Trouble::TooMany => Fault::Refuse(refusals.too_many),
+        Trouble::TooMany | Trouble::PutOff => Fault::Refuse(refusals.too_many),
         Trouble::ServerError { applied } => Fault::html(502, applied),
         Trouble::Garbage => Fault::garbage(),
         Trouble::Flood => Fault::flood(),

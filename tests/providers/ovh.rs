@@ -109,6 +109,10 @@ impl Subject for AtOvh {
         Ok(record("nothing"))
     }
 
+    fn has_later_step(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     /// What is published, as the fake's nameserver answers it.
     async fn truth(&self) -> Truth {
         tokio::task::block_in_place(|| {
@@ -131,13 +135,20 @@ impl Subject for AtOvh {
         let call = match (of, trouble) {
             (Of::Reading, _) => READ,
             // Refused, or late, at the first step; everything else at the one that counts.
-            (Of::Writing, Trouble::TooMany | Trouble::Expired | Trouble::Forbidden | Trouble::Held) => STAGE,
+            (
+                Of::Writing,
+                Trouble::TooMany | Trouble::PutOff | Trouble::Expired | Trouble::Forbidden | Trouble::Held,
+            ) => STAGE,
             (Of::Writing, _) => PUBLISH,
         };
         if trouble == Trouble::Garbage && of == Of::Writing {
             return Err("a refresh of OVH answers 200 without content, and whatever it holds is not read");
         }
         let fault = fault(of, trouble);
+        if trouble == Trouble::PutOff {
+            // What comes after the value is the fence, once the values are published.
+            (0..1).for_each(|_| self.proxy.fail_next(call, Fault::Pass));
+        }
         self.proxy.fail_next(call, fault);
         let hangs = matches!(trouble, Trouble::Hang { .. });
         Ok(if hangs { self.with(Duration::from_secs(3)) } else { self.provider() })

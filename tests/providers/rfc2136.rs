@@ -119,7 +119,7 @@ impl Subject for AtServer {
 
     async fn arm(&self, of: Of, trouble: Trouble) -> Result<Handle, &'static str> {
         Ok(match trouble {
-            Trouble::TooMany => return Err("RFC 2136 has no answer that asks to wait"),
+            Trouble::TooMany | Trouble::PutOff => return Err("RFC 2136 has no answer that asks to wait"),
             Trouble::Flood => {
                 return Err("a DNS message over TCP cannot be longer than 65,535 bytes (RFC 1035 §4.2.2)");
             }

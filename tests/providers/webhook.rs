@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use quorate::{
     core::record::{Record, RecordType},
     dns::{
-        Grade, Provider, ProviderError,
+        Grade, Provider, ProviderError, serving,
         webhook::{Webhook, WebhookConfig},
     },
     secret::Secret,
@@ -99,6 +99,7 @@ fn config(address: SocketAddr) -> WebhookConfig {
 }
 
 impl AtEndpoint {
+    /// As the leader asks it for a service.
     fn with(&self, timeout: Duration) -> Handle {
         Arc::new(Webhook::new(&WebhookConfig { timeout, ..config(self.http.proxy.address) }).unwrap())
     }
@@ -211,9 +212,42 @@ async fn grades_are_asserted_and_never_a() {
     let webhook = Webhook::new(&config(endpoint.address)).unwrap();
     let fresh = record("fresh.example.test", RecordType::Aaaa);
     let receipt = switch(&webhook, &fresh, &["2001:db8::20"], 7).await.unwrap();
-    assert!(receipt.0.starts_with("epoch 7 of prod is in "), "{receipt:?}");
+    assert!(receipt.0.starts_with("epoch 7 of None in prod is in "), "{receipt:?}");
     let findings = webhook.rights(&fresh).await;
     assert_eq!(findings.len(), 3, "{findings:?}");
+}
+
+/// An endpoint that serves several services is told which one it is asked for, under the signature.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_call_names_the_service_it_is_for() {
+    let Some(endpoint) = Endpoint::start() else { return };
+    let questions = Arc::new(Mutex::new(vec![]));
+    let (seen, address) = (questions.clone(), endpoint.address);
+    let listening = FakeHttp::start(move |call| {
+        seen.lock().unwrap().push(serde_json::from_slice::<serde_json::Value>(&call.body).unwrap());
+        forward(address, call)
+    })
+    .await;
+    let webhook: Handle = Arc::new(Webhook::new(&config(listening.address)).unwrap());
+    let of = |service: &str| serving(&webhook, &service.parse().unwrap());
+    let receipt = switch(&*of("web"), &www(), &[US], 1).await.unwrap();
+    assert!(receipt.0.starts_with("epoch 1 of web in prod is in "), "{receipt:?}");
+    switch(&*of("shop"), &record("shop.example.test", RecordType::A), &[EU], 1).await.unwrap();
+    of("shop").rights(&www()).await;
+    // A record that no service has: `provider check --record`.
+    webhook.read(&nothing()).await.unwrap();
+    let asked: Vec<_> =
+        questions.lock().unwrap().iter().map(|q| format!("{} for {}", q["call"], q["service"])).collect();
+    let wanted = [
+        r#""read" for "web""#,
+        r#""write" for "web""#,
+        r#""read" for "shop""#,
+        r#""write" for "shop""#,
+        r#""read" for "shop""#,
+        r#""read" for null"#,
+    ];
+    assert_eq!(asked, wanted);
+    assert_eq!(endpoint.book.service(&www()).as_deref(), Some("web"));
 }
 
 /// What the README tells people to compute is what the example computes.

@@ -207,7 +207,8 @@ fn another_table_is_read_anew() {
     measured(&mut cluster, usable(), seen(59_500, None));
     let mut moved = tabled(Some(2000));
     moved.regions[1].dynamodb = Some(Table { table: "sessions".into(), region: "us-west-2".into() });
-    let action = Action::ApplyService { service: Box::new(moved), source: String::new(), by: "ann".into() };
+    let action =
+        Action::ApplyService { service: Box::new(moved), source: String::new(), by: "ann".into(), exclusive: true };
     assert_eq!(cluster.apply(action), Response::Done);
     assert!(reading(&cluster, Rule::GateLag).figure.contains("not read yet"));
 }

@@ -91,6 +91,7 @@ impl Cluster {
                 service: Box::new(service.clone()),
                 source: String::new(),
                 by: "ann".into(),
+                exclusive: true,
             });
             let to = service.regions[0].name.clone();
             let epoch = Epoch(1);

@@ -253,7 +253,12 @@ fn the_breaker_tells_a_region_from_ourselves() {
 fn two_nodes_on_one_site_are_one_vote() {
     let mut cluster = Cluster::new(&[(1, "a"), (2, "a"), (3, "b")]);
     let app = service("app", &["eu", "us"]);
-    cluster.apply(Action::ApplyService { service: Box::new(app), source: String::new(), by: String::new() });
+    cluster.apply(Action::ApplyService {
+        service: Box::new(app),
+        source: String::new(),
+        by: String::new(),
+        exclusive: true,
+    });
     let eu = "eu".parse().unwrap();
     cluster.sees(1, EU, Fail, 3);
     cluster.sees(2, EU, Fail, 3);
@@ -265,6 +270,67 @@ fn two_nodes_on_one_site_are_one_vote() {
     assert_eq!(cluster.of("app").verdict(&eu), Verdict::Undecided, "the nodes of site a disagree");
 }
 
+/// Two services would write one fence, each its own epochs.
+#[test]
+fn a_record_is_one_services_only() {
+    let mut cluster = app();
+    let apply = |cluster: &mut Cluster, service: &Service, exclusive| {
+        let (service, source, by) = (Box::new(service.clone()), String::new(), "bob".into());
+        cluster.apply(Action::ApplyService { service, source, by, exclusive })
+    };
+    let taken = |record: &str| {
+        let (service, by) = ("shop".parse().unwrap(), "app".parse().unwrap());
+        let theirs = "app.example.com A at main".into();
+        Response::Refused(Refusal::RecordTaken { service, record: record.into(), by, theirs })
+    };
+    let mut shop = service("shop", &["eu", "us"]);
+    let own = shop.records[0].clone();
+    // Another type of the same name has the same fence; the zone is only how the name is written.
+    let same = service("app", &["eu", "us"]).records.remove(0);
+    let typed = Record { rtype: RecordType::Aaaa, ..same.clone() };
+    let deeper = Record { zone: "app.example.com".parse().unwrap(), ..same.clone() };
+    for record in [&same, &typed, &deeper] {
+        shop.records = vec![own.clone(), record.clone()];
+        let before = cluster.state.clone();
+        assert_eq!(apply(&mut cluster, &shop, true), taken(&record.to_string()), "{record}");
+        assert_eq!(cluster.state.services, before.services, "{record}");
+    }
+    // The same name at another provider is another record: what is inside need not be what is outside.
+    shop.records = vec![own.clone(), Record { provider: "inside".parse().unwrap(), ..same.clone() }];
+    assert_eq!(apply(&mut cluster, &shop, true), Response::Done);
+    // Its owner may change it, and whoever has it no more leaves it to others.
+    let mut app = service("app", &["eu", "us"]);
+    app.policy.fall = 5;
+    assert_eq!(apply(&mut cluster, &app, true), Response::Done);
+    cluster.apply(Action::RemoveService { service: "app".parse().unwrap() });
+    shop.records = vec![own, same];
+    assert_eq!(apply(&mut cluster, &shop, true), Response::Done);
+
+    // An entry of before the rule does what it did; what it left stands until one of the two is changed.
+    let refused = |service: &str, by: &str| {
+        let (service, by) = (service.parse().unwrap(), by.parse().unwrap());
+        let app: String = "app.example.com A at main".into();
+        Response::Refused(Refusal::RecordTaken { service, record: app.clone(), by, theirs: app })
+    };
+    assert_eq!(apply(&mut cluster, &app, true), refused("app", "shop"));
+    assert_eq!(apply(&mut cluster, &app, false), Response::Done);
+    assert_eq!(apply(&mut cluster, &app, true), Response::Unchanged);
+    app.policy.fall = 4;
+    assert_eq!(apply(&mut cluster, &app, true), refused("app", "shop"));
+    let old: Action = serde_json::from_str(
+        &serde_json::to_string(&Action::ApplyService {
+            service: Box::new(app),
+            source: String::new(),
+            by: "ann".into(),
+            exclusive: false,
+        })
+        .unwrap()
+        .replace(",\"exclusive\":false", ""),
+    )
+    .unwrap();
+    assert!(matches!(old, Action::ApplyService { exclusive: false, .. }));
+}
+
 #[test]
 fn a_service_changes_under_a_new_epoch_only_where_dns_does() {
     let mut cluster = app();
@@ -273,6 +339,7 @@ fn a_service_changes_under_a_new_epoch_only_where_dns_does() {
             service: Box::new(service.clone()),
             source: String::new(),
             by: "bob".into(),
+            exclusive: true,
         })
     };
     let mut app = service("app", &["eu", "us"]);
@@ -368,6 +435,7 @@ fn what_left_no_region_has_nothing_to_go_back_to() {
         service: Box::new(service.clone()),
         source: String::new(),
         by: "bob".into(),
+        exclusive: true,
     };
     cluster.apply(apply(&app));
     let to = "eu".parse().unwrap();

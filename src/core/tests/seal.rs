@@ -62,7 +62,12 @@ fn a_chain_goes_on_when_its_service_comes_back() {
     let head = cluster.of("app").head();
     assert_eq!(cluster.apply(Action::RemoveService { service: "app".parse().unwrap() }), Response::Done);
     let app = service("app", &["eu", "us"]);
-    cluster.apply(Action::ApplyService { service: Box::new(app), source: "again".into(), by: "ann".into() });
+    cluster.apply(Action::ApplyService {
+        service: Box::new(app),
+        source: "again".into(),
+        by: "ann".into(),
+        exclusive: true,
+    });
     assert_eq!((cluster.of("app").head(), head.is_some()), (head, true));
 }
 

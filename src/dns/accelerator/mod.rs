@@ -17,7 +17,8 @@
 //!
 //! * The fence goes first, so that whoever else has read the old one sees before each of its own steps that it was overtaken.
 //!   A leader that is lost between two steps leaves the new epoch's fence with dials of before: its successor reads that they
-//!   are not what the epoch wants, and turns them under the same epoch.
+//!   are not what the epoch wants, and turns them under the same epoch. New and old regions open beside each other under our
+//!   own fence are such a write, half done, or a late step of one: they are no person's hand.
 //! * A dial between 0 and 100 is somebody's hand: it is read as `REGION@DIAL`, which is no region's value.
 //! * AWS does not say in which order its edge locations learn of two updates. In its API the new group takes traffic before the
 //!   old one stops.
@@ -38,7 +39,7 @@ use async_trait::async_trait;
 use super::{Change, FenceReading, Finding, Grade, Grant, Provider, ProviderError, Reading, Receipt};
 use crate::{aws::Settings, core::record::Record};
 use client::Client;
-use pool::{Group, OPEN, Place, SHUT, Turns};
+use pool::{Group, Ids, OPEN, Place, SHUT, Turns};
 use refusal::after_claim;
 pub use rights::{policy, policy_of_account};
 
@@ -194,6 +195,17 @@ impl Provider for Accelerator {
 
     fn longest_request(&self) -> Duration {
         LONGEST_REQUEST
+    }
+
+    fn goes_in_steps(&self) -> bool {
+        true
+    }
+
+    fn fence_place(&self, record: &Record) -> String {
+        Ids::of(record).map_or_else(
+            |_| record.fence_place(),
+            |ids| format!("the tag `{}` of accelerator {}", ids.tag(), ids.accelerator),
+        )
     }
 
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {

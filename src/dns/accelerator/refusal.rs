@@ -58,6 +58,8 @@ pub(super) fn after_claim(record: &Record, fence: &Fence, error: ProviderError) 
         ProviderError::Indeterminate(why) | ProviderError::Stale(why) => {
             ProviderError::Indeterminate(format!("{said}: {why}"))
         }
-        other @ ProviderError::Transient { .. } => ProviderError::Indeterminate(format!("{said}: {other}")),
+        ProviderError::Transient { message, retry_after } | ProviderError::Unfinished { message, retry_after } => {
+            ProviderError::Unfinished { message: format!("{said}: {message}"), retry_after }
+        }
     }
 }

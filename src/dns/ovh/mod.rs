@@ -321,6 +321,14 @@ impl Provider for Ovh {
         RrSet { ttl: if pool { 0 } else { wanted.ttl.max(TTL_FLOOR) }, values: wanted.values.clone() }
     }
 
+    fn goes_in_steps(&self) -> bool {
+        true
+    }
+
+    fn fence_place(&self, record: &Record) -> String {
+        iplb::fence_place(record).unwrap_or_else(|| record.fence_place())
+    }
+
     /// Reads what is staged; a fence proves that its epoch's values were published (see the module).
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
         if !record.rtype.is_in_dns() {
@@ -464,6 +472,9 @@ fn after_publication(fence: &Fence, error: ProviderError) -> ProviderError {
     match error {
         ProviderError::Permanent { message, hint } => {
             ProviderError::Permanent { message: format!("{message} ({said})"), hint }
+        }
+        ProviderError::Transient { message, retry_after } => {
+            ProviderError::Unfinished { message: format!("{said}: {message}"), retry_after }
         }
         other => ProviderError::Indeterminate(format!("{said}: {other}")),
     }

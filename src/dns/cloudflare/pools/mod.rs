@@ -168,6 +168,10 @@ impl Provider for CloudflarePools {
         LONGEST_REQUEST
     }
 
+    fn fence_place(&self, record: &Record) -> String {
+        format!("the text `[quorate …]` in the description of the load balancer {}", record.name)
+    }
+
     async fn read(&self, record: &Record) -> Result<Reading, ProviderError> {
         Ok(self.find(record).await?.reading)
     }

@@ -359,6 +359,11 @@ impl Ovh {
     }
 }
 
+/// Where the fence of a farm's record stands, in words.
+pub(super) fn fence_place(record: &Record) -> Option<String> {
+    Place::of(record).ok().map(|place| format!("what follows `_quorate` in the name of the {place}"))
+}
+
 /// Whether what is staged at the load balancer can only be an earlier attempt of ours.
 fn is_ours(caption: &Caption, cluster: &ClusterId, pending: &[Pending], latest: Option<&Task>) -> bool {
     let Some(standing) = caption.standing().filter(|standing| standing.fence.cluster == *cluster) else { return false };
