@@ -42,6 +42,10 @@ pub fn targets() -> Vec<Target> {
         crate::grpc::fuzz::TARGETS,
         crate::inspect::fuzz::TARGETS,
         crate::cli::fuzz::TARGETS,
+        crate::history::fuzz::TARGETS,
+        crate::dns::powerdns::fuzz::TARGETS,
+        crate::dns::route53::fuzz::TARGETS,
+        crate::dynamodb::fuzz::TARGETS,
     ];
     groups.concat()
 }

@@ -167,7 +167,9 @@ impl Failure {
             let _ = write!(text, " ({})", printable(reason));
         }
         text.push('\n');
-        for Violation { field, description } in &self.more.violations {
+        // One that is all there is to say was said.
+        let said = |of: &&Violation| self.message == format!("{}: {}", of.field, of.description);
+        for Violation { field, description } in self.more.violations.iter().filter(|of| !said(of)) {
             let _ = writeln!(text, "  {}: {}", printable(field), printable(description));
         }
         for Attempt { node, error } in &self.more.attempts {
@@ -191,8 +193,10 @@ fn advice(code: Code, reason: &str) -> Option<&'static str> {
             "`quoratectl explain SERVICE` shows every rule; `switch start --override RULE` overrides one by name"
         }
         (_, "EPOCH_CHANGED") => "look with `quoratectl verdict get SERVICE`, then decide again",
-        (_, "SWITCH_OPEN") => "follow it with `quoratectl switch list SERVICE`",
+        (_, "SWITCH_OPEN" | "UNDER_WAY") => "follow it with `quoratectl switch list SERVICE`",
         (_, "NO_SERVICE") => "`quoratectl service list` names the services",
+        (_, "NO_REGION") => "`quoratectl verdict get SERVICE` names its regions",
+        (_, "NO_SWITCH") => "`quoratectl switch list SERVICE` shows the switches that are kept",
         (_, "PROVIDER_CHECK") => {
             "`quoratectl provider check` looks at it from every node; while a provider is down, --skip-provider-check does without reading there"
         }
@@ -247,5 +251,13 @@ mod tests {
         let text = Failure::from_status(&status).text();
         assert!(text.contains("leader: node 2 at 192.0.2.2:7700\n"), "{text}");
         assert!(text.contains("hint: try again") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let one = |field: &str, description: &str| Violation { field: field.into(), description: description.into() };
+        let mut failure = Failure::new(Exit::Invalid, "to: `x y` is no region");
+        failure.more.violations = vec![one("to", "`x y` is no region"), one("reason", "too long")];
+        assert_eq!(failure.text(), "error: to: `x y` is no region\n  reason: too long\n");
     }
 }

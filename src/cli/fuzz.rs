@@ -1,8 +1,8 @@
-//! What is written on the command line and in the context file, and what is shown of what a node answers.
+//! What is written on the command line, in the context file and in a file of outages, and what is shown of what a node answers.
 
 use tonic::{Code, Status};
 
-use super::{cluster::MemberArgument, connect, evidence, failure::Failure, sealed};
+use super::{cluster::MemberArgument, connect, evidence, failure::Failure, history, replay, sealed};
 use crate::fuzz::{Target, joined, split};
 
 pub(crate) const TARGETS: &[Target] = &[
@@ -17,7 +17,9 @@ fn arguments(input: &[u8]) {
     match kind {
         0 => drop(humantime::parse_duration(text)),
         1 => drop(text.parse::<MemberArgument>()),
-        _ => drop(connect::context(text)),
+        2 => drop(connect::context(text)),
+        3 => drop(history::moment(text)),
+        _ => drop(replay::outages_of(text)),
     }
 }
 
@@ -31,6 +33,11 @@ fn some_arguments() -> Vec<Vec<u8>> {
         joined(1, "18446744073709551615=rome@[2001:db8::3]:65535"),
         joined(2, context),
         joined(2, format!("nodes = {}", "[".repeat(10_000))),
+        joined(3, "2026-11-23T00:00:00+23:59"),
+        joined(3, "-9999-12-31T23:59:59Z"),
+        joined(3, "999999999999y"),
+        joined(4, "[[outage]]\nregion = 'eu-west-3'\nfrom = 2026-11-23T00:00:00Z\nto = '2026-11-23T01:00'\n"),
+        joined(4, "{\"outage\": [{\"region\": \"eu-west-3\", \"service\": \"app\", \"from\": \"1h\"}]}"),
     ]
 }
 

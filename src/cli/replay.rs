@@ -146,18 +146,21 @@ impl Moment {
 }
 
 fn outages(path: &Path) -> Result<Vec<Outage>, Failure> {
-    let wrong = |why: String| Failure::new(Exit::Invalid, format!("{}: {why}", path.display()));
-    let text = read(path)?;
+    outages_of(&read(path)?).map_err(|why| Failure::new(Exit::Invalid, format!("{}: {why}", path.display())))
+}
+
+/// The outages in a text, TOML or JSON.
+pub(super) fn outages_of(text: &str) -> Result<Vec<Outage>, String> {
     let file: OutageFile = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
+        serde_json::from_str(text).map_err(|error| error.to_string())?
     } else {
-        toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?
+        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?
     };
     let outage = |(i, of): (usize, OutageEntry)| {
-        let wall = |key: &str, of: &Moment| of.wall().map_err(|why| wrong(format!("outage {i}, {key}: {why}")));
+        let wall = |key: &str, of: &Moment| of.wall().map_err(|why| format!("outage {i}, {key}: {why}"));
         let (from, to) = (wall("from", &of.from)?, of.to.as_ref().map(|to| wall("to", to)).transpose()?);
         if to.is_some_and(|to| to < from) {
-            return Err(wrong(format!("outage {i} ends before it begins")));
+            return Err(format!("outage {i} ends before it begins"));
         }
         Ok(Outage { service: of.service, region: of.region, from, to })
     };

@@ -143,7 +143,9 @@ fn notes(service: &Service) -> Vec<(&'static str, &str)> {
 pub fn headline(service: &Service) -> String {
     let mut text = match &service.active_region {
         Some(region) => {
-            format!("{}: {region} is active, epoch {}, {}\n", service.service, service.epoch, service.phase)
+            // Until the switch is over, nobody may rely on the record's answering it.
+            let standing = if service.phase == "serving" { "is active" } else { "shall be active" };
+            format!("{}: {region} {standing}, epoch {}, {}\n", service.service, service.epoch, service.phase)
         }
         None => format!("{}: no region is active yet, {}\n", service.service, service.phase),
     };

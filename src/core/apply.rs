@@ -355,7 +355,7 @@ fn check_intent(state: &ServiceState, intent: &Intent) -> Result<(), Refusal> {
         return Err(Refusal::NoRegion { service: intent.service.clone(), region: intent.to.clone() });
     }
     if state.target() == Some(&intent.to) {
-        return Err(Refusal::AlreadyActive(intent.to.clone()));
+        return Err(Refusal::no_move(state, &intent.to));
     }
     match intent.cause {
         Cause::Adopt if !adopting => Err(Refusal::Adopted),

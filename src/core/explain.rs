@@ -6,6 +6,7 @@ use super::{
     earliest::{earliest_of, held_by},
     names::{LogTime, NodeId, RegionName, ServiceName, Site},
     opinion::{Held, Opinion},
+    refusal::Refusal,
     report::{Outcome, Sight},
     safety::{Rule, RuleReading},
     seal::digest,
@@ -17,7 +18,7 @@ use super::{
 /// The answer to "why does it not switch?".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The switch in question; `None` while the record is not adopted.
+    /// The switch in question; `None` while the record is not adopted, and when the region asked for is the active one.
     pub intent: Option<Intent>,
     /// Every rule for it.
     pub rules: Vec<Explained>,
@@ -69,6 +70,14 @@ pub fn words(span: Duration) -> String {
     }
 }
 
+impl Explanation {
+    /// There is no switch to speak of.
+    fn alone(conclusion: String) -> Self {
+        let (due_at, earliest, held_by) = (None, None, None);
+        Self { intent: None, rules: vec![], due: false, due_at, earliest, held_by, conclusion }
+    }
+}
+
 impl State {
     /// Explains a service's next switch, to `to` or to the candidate.
     #[must_use]
@@ -77,18 +86,11 @@ impl State {
         let Some(active) = state.target() else {
             let why =
                 state.trouble.as_deref().or(state.drift.as_deref()).unwrap_or("its provider has not been read yet");
-            let conclusion = format!("the record is not adopted yet, nothing was written: {why}");
-            let (due_at, earliest, held_by) = (None, None, None);
-            return Some(Explanation {
-                intent: None,
-                rules: vec![],
-                due: false,
-                due_at,
-                earliest,
-                held_by,
-                conclusion,
-            });
+            return Some(Explanation::alone(format!("the record is not adopted yet, nothing was written: {why}")));
         };
+        if let Some(to) = to.filter(|to| *to == active) {
+            return Some(Explanation::alone(Refusal::no_move(state, to).to_string()));
+        }
         let intent = self.in_question(name, state, to)?;
         let rules = self.assess(&intent);
         let due = rules.iter().all(RuleReading::permits);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     names::{Epoch, RegionName, ServiceName},
     safety::Rule,
-    state::ENDPOINTS_LIMIT,
+    state::{ENDPOINTS_LIMIT, ServiceState},
 };
 
 /// Why the state forbids a command.
@@ -79,4 +79,23 @@ pub enum Refusal {
         /// Under what type.
         theirs: String,
     },
+    /// The open switch leads there.
+    #[error("epoch {epoch} is under way to `{to}` already")]
+    UnderWay {
+        /// The epoch of the open switch.
+        epoch: Epoch,
+        /// Where it leads.
+        to: RegionName,
+    },
+}
+
+impl Refusal {
+    /// Why a service does not go to the region that it answers, or is on its way to.
+    #[must_use]
+    pub fn no_move(state: &ServiceState, to: &RegionName) -> Self {
+        match &state.open {
+            Some(open) => Self::UnderWay { epoch: open.epoch, to: to.clone() },
+            None => Self::AlreadyActive(to.clone()),
+        }
+    }
 }

@@ -282,3 +282,14 @@ pub struct NameserverLine {
     /// Whether that is what the switch wrote.
     pub agrees: bool,
 }
+
+impl NameserverLine {
+    /// How the answer of one begins that gave none.
+    pub const SILENT: &str = "no usable answer: ";
+
+    /// Whether it gave no usable answer, so that nobody knows what it would have said.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.answer.starts_with(Self::SILENT)
+    }
+}

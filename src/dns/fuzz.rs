@@ -6,7 +6,7 @@ use hickory_proto::{
 };
 
 use super::{
-    FenceReading, authoritative,
+    FenceReading, authoritative, hook, http,
     rfc2136::{Rfc2136, Rfc2136Config},
     tsig::{Algorithm, Key},
     wire::{self, Found, ServerAddress},
@@ -21,6 +21,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "dns-answer", run: answer, seeds: answers },
     Target { name: "dns-signed", run: signed, seeds: signatures },
     Target { name: "dns-server", run: server, seeds: servers },
+    Target { name: "hook-answer", run: hook_answer, seeds: hook_answers },
 ];
 
 const TYPES: [WireType; 5] = [WireType::A, WireType::AAAA, WireType::CNAME, WireType::TXT, WireType::NS];
@@ -98,6 +99,16 @@ fn key() -> Key {
     Key::new(&"quorate-key".parse().expect("a name"), Algorithm::HmacSha256, &Secret::new(SECRET)).expect("a key")
 }
 
+fn record(rtype: RecordType) -> Record {
+    Record {
+        provider: "main".parse().expect("a name"),
+        zone: "example.test".parse().expect("a name"),
+        name: "www.example.test".parse().expect("a name"),
+        rtype,
+        ttl: 60,
+    }
+}
+
 /// What the server said with its signature, and what that means.
 fn signed(input: &[u8]) {
     let Ok(reply) = key().verify(input, &REQUEST_MAC) else { return };
@@ -108,13 +119,7 @@ fn signed(input: &[u8]) {
         secret: Secret::new(SECRET),
         timeout: Rfc2136Config::TIMEOUT,
     };
-    let record = Record {
-        provider: "main".parse().expect("a name"),
-        zone: "example.test".parse().expect("a name"),
-        name: "www.example.test".parse().expect("a name"),
-        rtype: RecordType::A,
-        ttl: 60,
-    };
+    let record = record(RecordType::A);
     let provider = Rfc2136::new(&config).expect("a provider");
     let said = provider.refusal(&reply, &record).to_string();
     assert!(!said.is_empty() && !said.contains(SECRET));
@@ -147,4 +152,36 @@ fn servers() -> Vec<Vec<u8>> {
     let texts =
         ["192.0.2.53:5300", "[2001:db8::53]:5300", "ns1.example.net", "fe80::1%eth0", "search x\nnameserver ::1\n"];
     texts.map(Vec::from).to_vec()
+}
+
+/// What a webhook or a program answers: to a reading of a record of this type, to a write, and when it asks for time.
+fn hook_answer(input: &[u8]) {
+    let Some((kind, body)) = split(input) else { return };
+    let types = [RecordType::A, RecordType::Aaaa, RecordType::Cname, RecordType::Pool];
+    match types.get(usize::from(kind)) {
+        Some(rtype) => match hook::reading(&record(*rtype), body) {
+            Ok(reading) => assert!(reading.rrset.is_none_or(|rrset| !rrset.values.is_empty()), "no value is no RRset"),
+            Err(why) => assert!(!why.is_empty() && why.len() < 4096, "an answer must not flood the log: {why}"),
+        },
+        None if kind == 4 => {
+            let Ok(receipt) = hook::receipt(body) else { return };
+            assert!(
+                receipt.0.len() < 4096 && !receipt.0.contains(char::is_control),
+                "it goes into the log: {receipt:?}"
+            );
+        }
+        None => assert!(hook::retry_after(body).is_none_or(|wait| wait <= http::RETRY_AFTER_LIMIT)),
+    }
+}
+
+fn hook_answers() -> Vec<Vec<u8>> {
+    let standing = r#"{"values": ["192.0.2.1", "192.0.2.2"], "ttl": 60, "fence": "v=1 cluster=prod epoch=42"}"#;
+    vec![
+        joined(0, standing),
+        joined(1, r#"{"values": ["2001:db8::1"], "fence": null}"#),
+        joined(2, r#"{"values": ["eu.example.net."], "ttl": 4294967296}"#),
+        joined(3, r#"{"values": ["farm/123", "x"], "ttl": null, "fence": "in use"}"#),
+        joined(4, r#"{"receipt": "change 7\u0000\u001b[31m"}"#),
+        joined(5, r#"{"retry_after": 4294967295}"#),
+    ]
 }

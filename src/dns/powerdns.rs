@@ -10,6 +10,9 @@
 //!
 //! What this never does: send a `PATCH` twice.
 
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
@@ -141,18 +144,10 @@ impl PowerDns {
         let url = self.base.join(&path, &query).map_err(|error| error.into_provider_error("PowerDNS", Effect::None))?;
         let call = format!("GET {path}");
         let answer = self.send(&call, self.http.get(url), Effect::None).await?;
-        let zone: Zone = serde_json::from_slice(&answer.body).map_err(|error| ProviderError::Transient {
+        found(&answer.body, name, rtype).map_err(|error| ProviderError::Transient {
             message: format!("{call}: the answer is not what PowerDNS documents: {error}"),
             retry_after: None,
-        })?;
-        let at =
-            |set: &WireSet| set.name.trim_end_matches('.').eq_ignore_ascii_case(name.as_str()) && set.rtype == rtype;
-        let soa_edit_api = zone.soa_edit_api;
-        let Some(set) = zone.rrsets.into_iter().find(at) else {
-            return Ok(Found { soa_edit_api, ..Found::default() });
-        };
-        let values = set.records.into_iter().filter(|value| !value.disabled).map(|value| value.content).collect();
-        Ok(Found { ttl: set.ttl, values, soa_edit_api })
+        })
     }
 
     /// The record and its fence as they stood in one moment: the fence is read before and after the record.
@@ -170,6 +165,16 @@ impl PowerDns {
         }
         Err(ProviderError::Transient { message: format!("{record} changed with every reading"), retry_after: None })
     }
+}
+
+/// One RRset out of a zone, or none.
+fn found(body: &[u8], name: &DomainName, rtype: &str) -> serde_json::Result<Found> {
+    let zone: Zone = serde_json::from_slice(body)?;
+    let at = |set: &WireSet| set.name.trim_end_matches('.').eq_ignore_ascii_case(name.as_str()) && set.rtype == rtype;
+    let soa_edit_api = zone.soa_edit_api;
+    let Some(set) = zone.rrsets.into_iter().find(at) else { return Ok(Found { soa_edit_api, ..Found::default() }) };
+    let values = set.records.into_iter().filter(|value| !value.disabled).map(|value| value.content).collect();
+    Ok(Found { ttl: set.ttl, values, soa_edit_api })
 }
 
 /// What the server answered with: `{"error": …}`, or a text.

@@ -1,5 +1,8 @@
 //! `DynamoDB` itself, through AWS's SDK.
 
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -154,10 +157,14 @@ impl Tables for DynamoDb {
     }
 
     async fn last_beat(&self, table: &Table, key: &HeartbeatKey) -> Result<Option<Beat>, Fault> {
-        let Some(item) = self.get(table, attributes(key)).await? else { return Ok(None) };
-        let number = |name| item.get(name).and_then(|value| value.as_n().ok()?.parse::<u64>().ok());
-        Ok(number(TERM).zip(number(AT)).map(|(term, at)| Beat { term, at: LogTime(at) }))
+        Ok(self.get(table, attributes(key)).await?.as_ref().and_then(beat_of))
     }
+}
+
+/// The heartbeat that an item holds.
+fn beat_of(item: &HashMap<String, AttributeValue>) -> Option<Beat> {
+    let number = |name| item.get(name).and_then(|value| value.as_n().ok()?.parse::<u64>().ok());
+    number(TERM).zip(number(AT)).map(|(term, at)| Beat { term, at: LogTime(at) })
 }
 
 fn number(n: u64) -> AttributeValue {

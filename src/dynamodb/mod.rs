@@ -12,6 +12,8 @@
 //! What is absent on purpose: a judgement. Whether a replica will do is the gates' affair, in [`crate::core::gauge`].
 
 mod client;
+#[cfg(feature = "testing")]
+pub(crate) use client::fuzz;
 mod key;
 pub mod meter;
 pub mod status;

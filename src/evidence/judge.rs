@@ -17,8 +17,16 @@ use crate::core::{
 };
 
 /// What an automatic switch must have passed.
-const AUTOMATIC: [Rule; 7] =
-    [Rule::CandidateUp, Rule::Frozen, Rule::Cooldown, Rule::Budget, Rule::Breaker, Rule::SharedDependency, Rule::Drift];
+const AUTOMATIC: [Rule; 8] = [
+    Rule::CandidateUp,
+    Rule::Frozen,
+    Rule::Cooldown,
+    Rule::Budget,
+    Rule::Breaker,
+    Rule::SharedDependency,
+    Rule::Drift,
+    Rule::Window,
+];
 
 struct Judge<'a> {
     service: &'a Service,

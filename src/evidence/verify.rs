@@ -140,9 +140,10 @@ fn read(document: &Value, faults: &mut Vec<Fault>) -> Option<Summary> {
         }
     }
     // What was found in the bundles themselves is told more exactly there.
+    let inside = |at: &str, name: &str| at.starts_with(&format!("{name}, ")) && !at.ends_with(", /head");
     let told: Vec<String> = services
         .keys()
-        .filter(|name| faults.iter().any(|of| of.at.starts_with(&format!("{name}, "))))
+        .filter(|name| faults.iter().any(|of| inside(&of.at, name)))
         .map(|name| format!("/services/{name}/"))
         .collect();
     let wrong = sums::check(fields).into_iter().filter(|(at, _)| !told.iter().any(|inside| at.starts_with(inside)));
@@ -208,6 +209,10 @@ fn check_chain(
         summary.epochs.push(link.epoch);
         summary.hashes.push(link.hash);
         before = check_switch(bundle, files, before.as_ref(), &at, faults);
+        let first_of_all = i == 0 && summary.anchor.is_none();
+        if let Some(from) = before.as_ref().and_then(|of| of.from.as_ref()).filter(|_| first_of_all) {
+            faults.push(fault(at("/previous"), format!("names no bundle before it, and the switch left {from}")));
+        }
     }
     summary.head = summary.hashes.last().cloned();
     if chain.head != summary.head && !(chain.bundles.is_empty() && chain.head.is_some()) {

@@ -26,8 +26,10 @@ fn text(input: &[u8]) -> Option<&str> {
 
 fn service(input: &[u8]) {
     let Some(text) = text(input) else { return };
+    let _ = (service_file::is_policy_alone(text), service_file::parse_policy(text, &[]).is_ok());
     match service_file::parse(text) {
         Ok((service, warnings)) => {
+            let _ = service_file::parse_policy(text, &service.regions).is_ok();
             let _: Vec<String> = warnings.iter().map(|warning| warning.as_warning("file").to_string()).collect();
             let written = service_file::write(&service);
             let read = service_file::parse(&written).map(|(read, _)| read);
@@ -42,6 +44,7 @@ fn services() -> Vec<Vec<u8>> {
         include_str!("../../tests/fixtures/services/design.toml"),
         include_str!("../../tests/fixtures/services/every-key.toml"),
         include_str!("../../tests/fixtures/services/ten-errors.toml"),
+        "[policy]\nfall = 8\nquorum = 'all'\nwindows = ['Sat 02:00-04:00', '2026-12-24T22:00Z/PT4H']\n",
     ]
     .map(Vec::from)
     .into_iter()

@@ -104,7 +104,7 @@ fn intent(state: &State, service: &ServiceName, to: Option<&RegionName>) -> Resu
     }
     let intent = state.rehearsed(service, to).ok_or_else(|| Refusal::NoService(service.clone()))?;
     if of.target() == Some(&intent.to) {
-        return Err(Refusal::AlreadyActive(intent.to).into());
+        return Err(Refusal::no_move(of, &intent.to).into());
     }
     Ok(intent)
 }

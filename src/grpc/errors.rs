@@ -81,6 +81,7 @@ impl From<Refusal> for Status {
                 status(Code::Aborted, "EPOCH_CHANGED", message, [(EPOCH, current.to_string())])
             }
             Refusal::AlreadyActive(_) => forbidden("ALREADY_ACTIVE"),
+            Refusal::UnderWay { .. } => forbidden("UNDER_WAY"),
             Refusal::Rule { rule, .. } => {
                 status(Code::FailedPrecondition, "RULE", message, [(RULE, rule.as_str().to_owned())])
             }

@@ -144,6 +144,11 @@ fn known(record: Record, offset: u64, length: usize) -> Item {
             length,
             &format!("a history of version {}, which this release does not know", begin.version),
         ),
+        // What reads it counts on what a node's own state always is.
+        Record::State { state, .. } => match state.check() {
+            Ok(()) => Item::Record(Box::new(record)),
+            Err(why) => damaged(offset, length, &format!("its checksum is right, and its state is none: {why}")),
+        },
         _ => Item::Record(Box::new(record)),
     }
 }

@@ -11,6 +11,8 @@
 //! What is absent on purpose: the single observation. Sites tell the cluster runs, and these are what is recorded.
 
 mod format;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod record;
 mod recorder;
 pub mod segments;

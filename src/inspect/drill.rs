@@ -210,6 +210,9 @@ impl Rehearsal<'_> {
                 let figure = format!("{} answers {}", line.server, line.answer);
                 let finding = if line.agrees {
                     Finding::pass(NAMESERVERS, figure)
+                } else if line.is_silent() {
+                    let hint = "mend it: a switch waits for its answer, and ends without it after a while";
+                    Finding::unknown(NAMESERVERS, format!("{}: {}", line.server, line.answer), hint)
                 } else {
                     let hint = "it does not follow the provider: whoever asks it would not see a switch";
                     Finding::fail(NAMESERVERS, format!("{figure}, not what the cluster wrote"), hint)

@@ -230,7 +230,9 @@ impl Tools {
                 let looked = record::look(&inspector, &self.cluster, *service, record, inspection.candidate.as_ref());
                 let findings = timeout(RECORD_PATIENCE, looked).await.unwrap_or_else(|_| {
                     let figure = format!("no answer within {} s", RECORD_PATIENCE.as_secs());
-                    vec![Finding::unknown(subject::RECORD, figure, "check that this node may reach the provider")]
+                    let stops = inspection.candidate.as_ref().map(|_| record::unread(&figure));
+                    let hint = "check that this node may reach the provider";
+                    [Finding::unknown(subject::RECORD, figure, hint)].into_iter().chain(stops).collect()
                 });
                 seen.push(record_seen(*service, record, findings));
             }

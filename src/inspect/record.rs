@@ -12,6 +12,11 @@ use crate::{
     leader::plan::{Step, Wanted, may_replace, step},
 };
 
+/// What to do about a fence that is not this cluster's.
+const NOT_OURS: &str = "see `fence`: no switch writes over it, not even one by hand";
+/// The subject of what a switch would write.
+const WRITE: &str = "write";
+
 /// Every finding about one record. `candidate`: where a switch is rehearsed to.
 pub(super) async fn look(
     inspector: &Inspector,
@@ -26,7 +31,10 @@ pub(super) async fn look(
         futures::join!(inspector.rights(record), inspector.values(record, &regions), inspector.read(record));
     findings.extend(values);
     match reading {
-        Err(error) => findings.push(Finding::of_error(subject::RECORD, &error)),
+        Err(error) => {
+            findings.push(Finding::of_error(subject::RECORD, &error));
+            findings.extend(candidate.filter(|_| error.retryable()).map(|_| unread(&error)));
+        }
         Ok(reading) => {
             findings.extend([standing.record(&reading), standing.ttl(&reading), standing.fence(&reading)]);
             findings.extend(candidate.and_then(|to| standing.rehearse(reading, to)));
@@ -34,6 +42,15 @@ pub(super) async fn look(
     }
     findings.extend(standing.cooldown());
     findings
+}
+
+/// What would become of a switch while the record cannot be read: whether the rest is in order is unknown, but this is not.
+pub(super) fn unread(why: &impl std::fmt::Display) -> Finding {
+    Finding::fail(
+        WRITE,
+        format!("a switch reads the record before it writes, and could not now: {why}"),
+        "the leader would try again until the provider answers; the record stays as it is until then",
+    )
 }
 
 struct Standing<'a> {
@@ -133,7 +150,6 @@ impl Standing<'_> {
 
     /// What the leader would do with this reading, decided by the very function that decides it there.
     fn rehearse(&self, reading: Reading, to: &RegionName) -> Option<Finding> {
-        const WRITE: &str = "write";
         let service = self.service?;
         let region = service.service.region(to)?;
         let rrset = self.inspector.published(&service.service.rrset(self.record, region)?);
@@ -143,6 +159,11 @@ impl Standing<'_> {
         let may_replace = service.service.policy.drift == DriftPolicy::Correct
             || may_replace(service, self.record, self.cluster, steps, &reading);
         let place = &self.inspector.fence_place(self.record);
+        let hint = match &reading.fence {
+            FenceReading::Present(fence) if fence.cluster != *self.cluster => NOT_OURS,
+            FenceReading::Unreadable(_) => NOT_OURS,
+            FenceReading::Present(_) | FenceReading::Absent => "by hand: `quoratectl switch start … --override drift`",
+        };
         Some(match step(Wanted { record: self.record, rrset: &rrset, fence: &fence, place, may_replace }, reading) {
             Step::Write(_) => {
                 let strength = match self.inspector.grade() {
@@ -158,7 +179,7 @@ impl Standing<'_> {
                 format!("the provider stands at epoch {epoch}, a switch would be {}", fence.epoch),
                 "another cluster with this id writes the record, or the store is an old one",
             ),
-            Step::Hold(why) => Finding::fail(WRITE, why, "by hand: `quoratectl switch start … --override drift`"),
+            Step::Hold(why) => Finding::fail(WRITE, why, hint),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 use async_trait::async_trait;
@@ -33,6 +33,7 @@ struct Counting {
     reads: AtomicUsize,
     rights: AtomicUsize,
     writes: AtomicUsize,
+    mute: AtomicBool,
     stands: Mutex<Reading>,
 }
 
@@ -52,6 +53,9 @@ impl Provider for Counting {
 
     async fn read(&self, _: &Record) -> Result<Reading, ProviderError> {
         self.reads.fetch_add(1, Relaxed);
+        if self.mute.load(Relaxed) {
+            return Err(ProviderError::Transient { message: "no answer in time".into(), retry_after: None });
+        }
         Ok(self.stands.lock().unwrap().clone())
     }
 
@@ -100,7 +104,7 @@ impl World {
         let stands = Mutex::new(Reading { rrset: Some(rrset(0, 60.max(least_ttl))), fence: fence("prod", 1) });
         let counters = || AtomicUsize::new(0);
         let (reads, rights, writes) = (counters(), counters(), counters());
-        let provider = Arc::new(Counting { grade, least_ttl, reads, rights, writes, stands });
+        let provider = Arc::new(Counting { grade, least_ttl, reads, rights, writes, mute: false.into(), stands });
         let providers = Arc::new([("main".parse().unwrap(), provider.clone() as Arc<dyn Provider>)].into());
         let tools = Tools {
             node: 1,
@@ -231,6 +235,52 @@ async fn a_provider_that_is_not_configured_is_a_finding() {
     let checks = world.judge(&inspected, &[]);
     assert_eq!(stopping(&checks), ["credentials", "credentials"], "at the leader, and at a node that may lead next");
     assert!(checks.iter().any(|check| check.finding.figure.starts_with("if it led: node 1 has no provider `main`")));
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_stops_a_switch() {
+    let world = World::new(Grade::A, 0);
+    world.provider.mute.store(true, Relaxed);
+    assert_eq!(world.finding("record").await.outcome, RuleOutcome::Unknown, "whether it stands is not known");
+    let found = world.look().await;
+    let checks = world.judge(&found, &[]);
+    assert_eq!(stopping(&checks), ["write", "write"], "at the leader, and at a node that may lead next: {checks:#?}");
+    let figures: Vec<_> = checks.iter().filter(|of| of.stops).map(|of| &of.finding.figure).collect();
+    assert!(figures[0].ends_with("could not now: no answer in time"), "{figures:?}");
+    assert!(figures[1].starts_with("if it led: "), "{figures:?}");
+    // Nothing is rehearsed, so nothing is said of a switch.
+    let only = Inspection { ask: true, ..Inspection::default() };
+    let seen = world.tools.inspect(Subject::of(&world.cluster.state, &only), &only).await;
+    assert!(seen.providers[0].records[0].findings.iter().all(|of| of.subject != "write"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_told_to_override_what_cannot_be_overridden() {
+    type Stand = fn(&mut Reading);
+    let table: [(Stand, bool); 3] = [
+        (|of| of.fence = fence("other", 9), false),
+        (|of| of.fence = FenceReading::Unreadable(vec!["in use".into()]), false),
+        (|of| of.rrset = Some(rrset(9, 60)), true),
+    ];
+    for (stand, overridden) in table {
+        let world = World::new(Grade::A, 0);
+        stand(&mut world.provider.stands.lock().unwrap());
+        let write = world.finding("write").await;
+        assert_eq!((write.outcome, write.hint.contains("--override")), (RuleOutcome::Fail, overridden), "{write:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_nameserver_that_does_not_answer_stops_nothing_and_is_shown() {
+    let world = World::new(Grade::A, 0);
+    let mut found = world.look().await;
+    let line = &mut found.nameservers[0];
+    (line.agrees, line.answer) = (false, format!("{}timed out", NameserverLine::SILENT));
+    let checks = world.judge(&found, &[]);
+    assert_eq!(stopping(&checks), [] as [&str; 0]);
+    let silent = checks.iter().find(|of| of.finding.subject == "nameservers").unwrap();
+    assert_eq!(silent.finding.outcome, RuleOutcome::Unknown);
+    assert_eq!(silent.finding.figure, "ns1: no usable answer: timed out");
 }
 
 #[tokio::test]

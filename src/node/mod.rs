@@ -422,6 +422,6 @@ fn said(answer: &Answer) -> String {
             format!("{rrset}{}", if *authoritative { "" } else { ", not authoritative" })
         }
         Answer::NoData => "no such record".into(),
-        Answer::Error(why) => why.clone(),
+        Answer::Error(why) => format!("{}{why}", NameserverLine::SILENT),
     }
 }

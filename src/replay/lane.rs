@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Step,
-    past::{Past, note_targets},
+    past::{Happened, Past, note_targets},
     retell::Retell,
     sight::Sight,
 };
@@ -264,20 +264,22 @@ impl Lane {
     /// Authorises and plans what follows; the log may refuse it, as it may a leader.
     fn authorise(&mut self, stamp: Stamp, intent: Intent, past: &Past) {
         let matching = past.at(stamp.index).filter(|of| of.service == intent.service && of.to == intent.to);
-        let times = matching.and_then(|of| Some((of.written?, of.observed?)));
         let (service, cause) = (intent.service.clone(), intent.cause.clone());
         let Response::Authorised(epoch) = self.act(stamp, Action::Authorise(intent)) else { return };
         self.opened(stamp, &service, epoch, cause);
-        match times {
-            Some((written, observed)) => {
-                self.plan_settling(
-                    &service,
-                    epoch,
-                    (written.at, Some(written.index)),
-                    (observed.at, Some(observed.index)),
-                );
-            }
+        match matching {
+            Some(recorded) => self.plan_as_recorded(recorded, epoch, past),
             None => self.plan_at_pace(stamp, &service, epoch),
+        }
+    }
+
+    /// Written and observed where it was. One that hung there until another took over hangs here as long, and is over if that one is
+    /// refused here; one that hung until the end of the recording stays open.
+    fn plan_as_recorded(&mut self, recorded: &Happened, epoch: Epoch, past: &Past) {
+        let taken_over = past.next_after(recorded).map(|next| (next.authorised.at, Some(next.authorised.index + 1)));
+        let at = |stamp: Option<Stamp>| stamp.map(|stamp| (stamp.at, Some(stamp.index))).or(taken_over);
+        if let (Some(written), Some(observed)) = (at(recorded.written), at(recorded.observed)) {
+            self.plan_settling(&recorded.service, epoch, written, observed);
         }
     }
 
@@ -316,14 +318,18 @@ impl Lane {
             Response::Authorised(epoch) => {
                 self.epochs.insert((intent.service.clone(), intent.epoch), epoch);
                 self.opened(stamp, &intent.service, epoch, intent.cause.clone());
-                // Its writes are recorded, unless a later switch took over there.
-                if past.at(stamp.index).is_some_and(|of| of.observed.is_none()) {
-                    self.plan_at_pace(stamp, &intent.service, epoch);
+                // Its writes are recorded, unless another took over there.
+                if let Some(hung) = past.at(stamp.index).filter(|of| of.observed.is_none()) {
+                    self.plan_as_recorded(hung, epoch, past);
                 }
             }
-            Response::Refused(Refusal::AlreadyActive(_)) => {}
+            Response::Refused(Refusal::AlreadyActive(_) | Refusal::UnderWay { .. }) => {}
             Response::Refused(why) => {
-                let text = format!("the switch of {} to {} by hand is refused here: {why}", intent.service, intent.to);
+                let what = match &intent.cause {
+                    Cause::Abort { .. } => format!("the abort of the switch of {}", intent.service),
+                    _ => format!("the switch of {} to {} by hand", intent.service, intent.to),
+                };
+                let text = format!("{what} is refused here: {why}");
                 self.note(stamp, &text);
             }
             _ => {}

@@ -209,6 +209,12 @@ impl Past {
         found.ok().map(|i| &self.switches[i])
     }
 
+    /// The switch of the same service that followed.
+    pub(super) fn next_after(&self, of: &Happened) -> Option<&Happened> {
+        let from = self.switches.partition_point(|switch| switch.authorised.index <= of.authorised.index);
+        self.switches[from..].iter().find(|switch| switch.service == of.service)
+    }
+
     /// The recorded switch that an automatic intent became, if it did within `span` from `now` on.
     pub(super) fn matching(&self, intent: &Intent, now: LogTime, index: u64, span: Duration) -> Option<&Happened> {
         let from = self.switches.partition_point(|switch| switch.authorised.index <= index);

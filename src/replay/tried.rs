@@ -6,6 +6,7 @@ use crate::{
     core::{
         names::ServiceName,
         service::{Policy, Region, Service},
+        window::Window,
     },
     diagnostic::Problems,
     service_file,
@@ -143,21 +144,43 @@ pub(super) fn differences(old: &Policy, new: &Policy) -> Vec<(&'static str, Stri
         crate::core::service::Quorum::All => "all".to_owned(),
     };
     let span = |span: Option<std::time::Duration>| span.map_or_else(|| "from the probes".to_owned(), words);
+    let windows = |windows: &[Window]| {
+        let all: Vec<_> = windows.iter().map(ToString::to_string).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join("; ") }
+    };
     let of = |policy: &Policy| {
+        // Taken apart whole, so that the compiler asks for a key that is added.
+        let Policy {
+            fall,
+            rise,
+            quorum: _,
+            cooldown,
+            budget,
+            budget_window,
+            failback,
+            dwell,
+            opinion_ttl,
+            max_replication_lag,
+            gate_unknown,
+            drift,
+            reconcile,
+            windows: planned,
+        } = policy;
         [
-            ("fall", policy.fall.to_string()),
-            ("rise", policy.rise.to_string()),
+            ("fall", fall.to_string()),
+            ("rise", rise.to_string()),
             ("quorum", quorum(policy)),
-            ("cooldown", words(policy.cooldown)),
-            ("budget", policy.budget.to_string()),
-            ("budget_window", words(policy.budget_window)),
-            ("failback", format!("{:?}", policy.failback).to_lowercase()),
-            ("dwell", words(policy.dwell)),
-            ("opinion_ttl", span(policy.opinion_ttl)),
-            ("max_replication_lag", policy.max_replication_lag.map_or_else(|| "none".to_owned(), words)),
-            ("gate_unknown", format!("{:?}", policy.gate_unknown).to_lowercase()),
-            ("drift", format!("{:?}", policy.drift).to_lowercase()),
-            ("reconcile", words(policy.reconcile)),
+            ("cooldown", words(*cooldown)),
+            ("budget", budget.to_string()),
+            ("budget_window", words(*budget_window)),
+            ("failback", format!("{failback:?}").to_lowercase()),
+            ("dwell", words(*dwell)),
+            ("opinion_ttl", span(*opinion_ttl)),
+            ("max_replication_lag", max_replication_lag.map_or_else(|| "none".to_owned(), words)),
+            ("gate_unknown", format!("{gate_unknown:?}").to_lowercase()),
+            ("drift", format!("{drift:?}").to_lowercase()),
+            ("reconcile", words(*reconcile)),
+            ("windows", windows(planned)),
         ]
     };
     let pairs = of(old).into_iter().zip(of(new));

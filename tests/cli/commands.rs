@@ -103,7 +103,7 @@ async fn records_that_cannot_be_read_are_not_applied_unless_asked() {
 async fn freezing_needs_a_reason_and_is_seen() {
     let world = World::new().await;
     world.run(&["freeze", "app"]).await.ends(2);
-    world.run(&["freeze", "app", "--reason", " "]).await.ends(8).complains("  reason: say why");
+    world.run(&["freeze", "app", "--reason", " "]).await.ends(8).complains("error: reason: say why");
     assert_eq!(
         world.run(&["freeze", "--reason", "storm"]).await.ends(0).out,
         "the cluster: frozen: automatic switches are held\n"
@@ -174,6 +174,11 @@ async fn a_switch_under_way_is_aborted() {
     world.run(&["switch", "abort", "app"]).await.ends(3).complains("no switch is under way, epoch 1 is over");
     world.run(&["switch", "abort", "shop"]).await.ends(4);
     world.run(&START).await.ends(0);
+    let said = world.run(&["verdict", "get", "app"]).await.ends(0).out;
+    assert!(said.starts_with("app: us-east-1 shall be active, epoch 2, authorised\n"), "{said}");
+    let again = world.run(&START).await.ends(3);
+    again.complains("epoch 2 is under way to `us-east-1` already (UNDER_WAY)");
+    again.complains("hint: follow it with `quoratectl switch list SERVICE`");
     let other = ["switch", "abort", "app", "--expected-epoch", "1"];
     world.run(&other).await.ends(3).complains("the service's epoch is 2, not 1");
     let said = world.run(&["switch", "abort", "app", "--reason", "a false alarm"]).await.ends(0);

@@ -45,7 +45,7 @@ async fn verdicts() {
     assert_eq!((&json["verdict"]["phase"], &json["verdict"]["frozen"]), (&json!("serving"), &json!(null)));
     assert_eq!((&json["read"]["term"], &json["read"]["age_ms"]), (&json!(2), &json!(null)));
     world.run(&["verdict", "get", "shop"]).await.ends(4).complains("there is no service `shop` (NO_SERVICE)");
-    world.run(&["verdict", "get", "Shop!"]).await.ends(8).complains("  service: `Shop!` is not a service name");
+    world.run(&["verdict", "get", "Shop!"]).await.ends(8).complains("error: service: `Shop!` is not a service name");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,16 @@ async fn explain() {
         (&json["due"], &json["due_in_ms"], &json["candidate"]),
         (&json!(false), &json!(null), &json!("us-east-1"))
     );
-    world.run(&["explain", "app", "--to", "ap-south-1"]).await.ends(4).complains("has no region `ap-south-1`");
+    let unknown = world.run(&["explain", "app", "--to", "ap-south-1"]).await.ends(4);
+    unknown.complains("has no region `ap-south-1`");
+    unknown.complains("hint: `quoratectl verdict get SERVICE` names its regions");
+    let here = world.run(&["explain", "app", "--to", "eu-west-3"]).await.ends(0);
+    assert!(
+        here.out.starts_with("`eu-west-3` is the active region already\n\napp: eu-west-3 is active"),
+        "{}",
+        here.out
+    );
+    assert!(!here.out.contains("rules for a switch"), "there is no switch to speak of: {}", here.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

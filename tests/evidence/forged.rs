@@ -21,6 +21,15 @@ pub fn seal(document: &mut Value) {
 
 /// Changes bundles and binds, seals and closes everything anew.
 fn forged(change: impl Fn(&mut [Value])) -> Result<(), Vec<Fault>> {
+    verify(text(&resealed(change)).as_bytes()).map(drop)
+}
+
+/// The same switches, of which the second was written on another day.
+pub fn another_history() -> Value {
+    resealed(|bundles| bundles[1]["authorised"]["wall"] = json!(1))
+}
+
+fn resealed(change: impl Fn(&mut [Value])) -> Value {
     let mut document = real();
     let app = &mut document["services"]["app"];
     let bundles = app["bundles"].as_array_mut().unwrap();
@@ -33,7 +42,7 @@ fn forged(change: impl Fn(&mut [Value])) -> Result<(), Vec<Fault>> {
     }
     app["head"] = previous;
     seal(&mut document);
-    verify(text(&document).as_bytes()).map(drop)
+    document
 }
 
 #[test]
@@ -94,12 +103,87 @@ fn what_the_protocol_would_not_have_done_is_named() {
         ("another file", |b| b[1]["evidence"]["file"] = json!("00"), "epoch 2, /evidence/file"),
         ("no receipt", |b| b[1]["evidence"]["receipts"] = json!({}), "epoch 2, /evidence/receipts"),
         ("no switch", |b| b[1]["cause"] = json!("Whim"), "epoch 2, /"),
+        (
+            "a run of after the switch",
+            |b| b[1]["evidence"]["regions"]["west"]["votes"][0]["runs"][0]["index"] = json!(9_000),
+            "epoch 2, /evidence/regions/west",
+        ),
+        (
+            "down without a run",
+            |b| b[1]["evidence"]["regions"]["west"]["votes"][0]["runs"] = json!([]),
+            "epoch 2, /evidence/regions/west",
+        ),
+        (
+            "up without a run",
+            |b| b[1]["evidence"]["regions"]["west"]["votes"][1]["runs"] = json!([]),
+            "epoch 2, /evidence/regions/west",
+        ),
+        (
+            "up with failures enough to be down",
+            |b| b[1]["evidence"]["regions"]["west"]["votes"][1]["runs"][0]["count"] = json!(2),
+            "epoch 2, /evidence/regions/west",
+        ),
+        (
+            "down with successes enough to be up",
+            |b| b[1]["evidence"]["regions"]["west"]["votes"][0]["runs"][0]["outcome"] = json!("p"),
+            "epoch 2, /evidence/regions/west",
+        ),
+        (
+            "a verdict that the votes do not come to",
+            |b| {
+                let west = &mut b[1]["evidence"]["regions"]["west"];
+                west["votes"][0]["opinion"] = json!("Up");
+                west["votes"][0]["runs"][0]["count"] = json!(1);
+                west["tally"]["up"] = json!(2);
+                west["tally"]["down"] = json!(1);
+            },
+            "epoch 2, /evidence/rules/0",
+        ),
+        (
+            "a region left out",
+            |b| drop(b[1]["evidence"]["regions"].as_object_mut().unwrap().remove("east")),
+            "epoch 2, /evidence/regions",
+        ),
+        ("written in an earlier term", |b| b[1]["written"]["term"] = json!(0), "epoch 2, /written"),
+        ("adopted from a region", |b| b[2]["cause"] = json!("Adopt"), "epoch 3, /from"),
+        ("the first of all, from somewhere", |b| b[0]["from"] = json!("east"), "epoch 1, /previous"),
     ];
     for (what, change, at) in table {
         let faults = forged(change).expect_err(what);
         let at = format!("app, {at}");
         assert!(faults.iter().any(|of| of.at == at), "{what}: {at} is not among {faults:#?}");
     }
+}
+
+#[test]
+fn every_rule_that_was_asked_is_missed() {
+    for bundle in [1, 2] {
+        let asked = real()["services"]["app"]["bundles"][bundle]["evidence"]["rules"].clone();
+        for (i, reading) in asked.as_array().unwrap().iter().enumerate() {
+            let faults = forged(|b| drop(b[bundle]["evidence"]["rules"].as_array_mut().unwrap().remove(i)));
+            let what = format!("`{}` was not asked", reading["rule"].as_str().unwrap());
+            assert!(faults.unwrap_err().iter().any(|of| of.what == what), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_without_its_beginning_does_not_begin_anew() {
+    // The adoption is cut off and what followed is sealed as if nothing had been before it.
+    let mut document = real();
+    let app = &mut document["services"]["app"];
+    let bundles = app["bundles"].as_array_mut().unwrap();
+    bundles.remove(0);
+    let mut previous = Value::Null;
+    for bundle in bundles.iter_mut() {
+        bundle["previous"] = previous;
+        seal(bundle);
+        previous = bundle["hash"].clone();
+    }
+    app["head"] = previous;
+    seal(&mut document);
+    let faults = verify(text(&document).as_bytes()).unwrap_err();
+    assert_eq!(faults.iter().map(|of| of.at.as_str()).collect::<Vec<_>>(), ["app, epoch 2, /previous"]);
 }
 
 #[test]

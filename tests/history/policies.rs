@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use quorate::{
     core::{
-        names::RegionName,
-        state::{Action, Freeze},
+        names::{Epoch, RegionName},
+        state::{Action, Freeze, Response},
         switch::{Cause, Intent},
     },
     replay::{self, Options, Outage, ReplayError, Report, Source, Tried},
@@ -172,6 +172,53 @@ fn budget_freezes_are_the_replay_s_own() {
     assert_eq!((same.recorded.automatic, same.recorded.frozen.len()), (1, 1));
     let rich = replay(&world, &tried("fall = 3\nrise = 2\ncooldown = '60s'\nbudget = 10\n"));
     assert_eq!((rich.tried.automatic, rich.tried.frozen.len()), (2, 0), "a person's freeze holds here too");
+}
+
+/// A switch that hangs until a person aborts it hangs in the replay too, so that the abort finds what it aborted.
+#[test]
+fn what_hung_until_another_took_over_hangs_here_too() {
+    for cause in ["manual", "failover"] {
+        let mut world = World::new(&[recording::service("app", 1, "1s", POLICY)], 1_000);
+        world.run(90_000);
+        let name: quorate::core::names::ServiceName = "app".parse().unwrap();
+        // Nothing that the provider would have answered comes.
+        world.pace = [7, 1_000_000, 1_000_000];
+        let by = || "ada".to_owned();
+        if cause == "manual" {
+            let cause = Cause::Manual { by: by(), reason: String::new(), overrides: [].into() };
+            let intent = Intent { service: name.clone(), epoch: Epoch(2), to: "east".parse().unwrap(), cause };
+            assert_eq!(world.apply(Action::Authorise(intent)), Response::Authorised(Epoch(2)));
+        } else {
+            world.faults = vec![fault("west", 90_000, 94_000, &[1, 2, 3])];
+        }
+        world.run(110_000);
+        let cause_of_abort = Cause::Abort { by: by(), reason: "a false alarm".into() };
+        let back =
+            Intent { service: name.clone(), epoch: Epoch(3), to: "west".parse().unwrap(), cause: cause_of_abort };
+        assert_eq!(world.apply(Action::Authorise(back)), Response::Authorised(Epoch(3)), "{cause}");
+        world.apply(Action::Written { service: name.clone(), epoch: Epoch(3), receipts: BTreeMap::default() });
+        world.apply(Action::Observed { service: name, epoch: Epoch(3), answers: vec![] });
+        world.run(300_000);
+
+        let report = replay(&world, &Options::default());
+        assert!(report.faithful);
+        assert_eq!(told(&report.recorded.switches), told(&report.happened), "{cause}: {:?}", report.recorded.notes);
+        assert_eq!(report.recorded.notes, [] as [&str; 0], "{cause}");
+        // Where there is nothing to abort, it is said, and the service goes on.
+        let strict = replay(&world, &tried("fall = 50\nrise = 2\ncooldown = '60s'\nbudget = 10\n"));
+        if cause == "failover" {
+            assert_eq!(strict.tried.automatic, 0);
+            assert!(strict.tried.notes[0].contains("the abort of the switch of app is refused here"), "{strict:?}");
+        }
+    }
+}
+
+/// Every key in which the two policies differ is named.
+#[test]
+fn windows_are_among_what_is_compared() {
+    let report = replay(&world(POLICY), &tried(&format!("{POLICY}windows = ['Sat 02:00-04:00', 'Mon 01:00-02:00']\n")));
+    let lines: Vec<_> = report.policy.iter().map(|of| (of.key, of.recorded.as_str(), of.tried.as_str())).collect();
+    assert_eq!(lines, [("windows", "none", "Sat 02:00-04:00; Mon 01:00-02:00")]);
 }
 
 #[test]

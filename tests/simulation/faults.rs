@@ -46,7 +46,7 @@ pub enum Wrong {
 }
 
 /// Everything that a run may meet and count.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 24] = [
     "node alone",
     "halves",
     "one way",
@@ -62,7 +62,11 @@ pub const KINDS: [&str; 20] = [
     "blind",
     "region down",
     "region half reachable",
-    "provider",
+    "provider slow",
+    "provider late",
+    "provider mute",
+    "provider answers 429",
+    "provider answers 500",
     "member added",
     "member promoted",
     "member removed",
@@ -88,7 +92,11 @@ impl Wrong {
             Self::Blind(_) => "blind",
             Self::RegionDown(_) => "region down",
             Self::RegionHalf(..) => "region half reachable",
-            Self::Provider(_) => "provider",
+            Self::Provider(ProviderMood::Slow) => "provider slow",
+            Self::Provider(ProviderMood::Late) => "provider late",
+            Self::Provider(ProviderMood::Mute) => "provider mute",
+            Self::Provider(ProviderMood::TooMany) => "provider answers 429",
+            Self::Provider(ProviderMood::Failing) => "provider answers 500",
         }
     }
 }

@@ -200,6 +200,17 @@ fn a_manual_switch_overrides_a_rule_only_by_its_name() {
     let cooldown = open.evidence.rules.iter().find(|reading| reading.rule == Rule::Cooldown).unwrap();
     assert!(cooldown.overridden, "the evidence names it");
     let response = cluster.apply(cluster.manual("app", "eu", &["cooldown"]));
+    let under_way = Refusal::UnderWay { epoch: Epoch(3), to: "eu".parse().unwrap() };
+    assert_eq!(response, Response::Refused(under_way), "it is not active yet, and nobody is told that it is");
+    let explained = |cluster: &Cluster| {
+        let of = cluster.state.explain(&"app".parse().unwrap(), Some(&"eu".parse().unwrap())).unwrap();
+        assert_eq!((of.intent, of.rules.len(), of.due, of.earliest), (None, 0, false, None), "no switch to speak of");
+        of.conclusion
+    };
+    assert_eq!(explained(&cluster), "epoch 3 is under way to `eu` already");
+    cluster.settle("app");
+    assert_eq!(explained(&cluster), "`eu` is the active region already");
+    let response = cluster.apply(cluster.manual("app", "eu", &["cooldown"]));
     assert_eq!(response, Response::Refused(Refusal::AlreadyActive("eu".parse().unwrap())));
 }
 

@@ -4,9 +4,12 @@ use serde_json::json;
 
 use super::{
     super::{
+        gauge::Behind,
+        names::RegionName,
         report::Sight,
         seal::{self, Hash, digest},
         state::HISTORY,
+        switch::{NameserverLine, Stamp, Switch},
     },
     *,
 };
@@ -87,6 +90,50 @@ fn an_open_switch_is_not_sealed_and_a_superseded_one_is() {
     );
 }
 
+/// Whatever of a switch is changed, its bundle has another hash.
+#[test]
+fn everything_of_a_switch_is_in_its_hash() {
+    let mut cluster = Cluster::serving(&[service("app", &["eu", "us"])]);
+    switch(&mut cluster, 0);
+    let app = cluster.of("app");
+    let last = app.history.back().unwrap().clone();
+    let name = &app.service.name;
+    let hash = |of: &Switch| seal::seal(name, None, of).hash;
+    let stamp = Stamp { at: LogTime(7), wall: 7, term: 7, index: 7 };
+    let eu = || "eu".parse::<RegionName>().unwrap();
+    let changes: [fn(&mut Switch, Stamp, RegionName); 17] = [
+        |of, _, _| of.epoch = Epoch(9),
+        |of, _, _| of.from = None,
+        |of, _, eu| of.to = eu,
+        |of, _, _| of.cause = Cause::Failover,
+        |of, stamp, _| of.authorised = stamp,
+        |of, stamp, _| of.written = Some(stamp),
+        |of, stamp, _| of.observed = Some(stamp),
+        |of, stamp, _| of.superseded = Some(stamp),
+        |of, _, _| of.evidence.revision += 1,
+        |of, _, _| drop(of.evidence.electorate.pop_last()),
+        |of, _, eu| of.evidence.regions.get_mut(&eu).unwrap().votes[0].node = 9,
+        |of, _, _| of.evidence.rules[0].figure.push('!'),
+        |of, _, _| drop(of.evidence.receipts.insert("app".into(), "no".into())),
+        |of, _, _| {
+            let (record, server, answer) = ("app".into(), "ns1".into(), "no".into());
+            of.evidence.answers.push(NameserverLine { record, server, answer, agrees: false });
+        },
+        |of, _, _| of.evidence.file.push('0'),
+        |of, _, _| of.evidence.sight.clear(),
+        |of, _, _| of.evidence.lost_writes = Some(Behind { bound: None, text: "unknown".into() }),
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        let mut altered = last.clone();
+        change(&mut altered, stamp, eu());
+        assert_ne!(altered, last, "change {i} changes something");
+        assert_ne!(hash(&altered), hash(&last), "change {i}");
+    }
+    let other = seal::seal(&"shop".parse().unwrap(), None, &last).hash;
+    let after = seal::seal(name, Some(&digest(b"x")), &last).hash;
+    assert!(![other, after].contains(&hash(&last)), "the service and the bundle before it too");
+}
+
 #[test]
 fn the_evidence_names_the_file_and_what_each_node_saw_of_the_world() {
     let mut cluster = Cluster::serving(&[service("app", &["eu", "us"])]);
@@ -100,10 +147,12 @@ fn the_evidence_names_the_file_and_what_each_node_saw_of_the_world() {
     cluster.apply(Action::Reports(vec![told]));
     // A delta that says nothing of it leaves it as it is.
     cluster.apply(Action::Reports(vec![Report { node: 1, seq: 101, base: Some(100), ..Report::default() }]));
+    cluster.state.services.get_mut("app").unwrap().source = "name = 'app'".into();
     let start = cluster.manual("app", "us", &["candidate-up", "cooldown"]);
     cluster.apply(start);
     let evidence = &cluster.of("app").open.as_ref().unwrap().evidence;
-    assert_eq!((evidence.file.as_str(), cluster.of("app").files[&evidence.file].as_str()), (digest(b"").as_str(), ""));
+    let file = (evidence.file.as_str(), cluster.of("app").files[&evidence.file].as_str());
+    assert_eq!(file, (digest(b"name = 'app'").as_str(), "name = 'app'"));
     assert_eq!(evidence.sight[&1].controls, sight(None).controls);
     assert_eq!((&evidence.sight[&1].peers, &evidence.sight[&1].blind), (&sight(None).peers, &None));
     assert_eq!(evidence.sight[&2].blind.as_deref(), Some("1 of 1 controls fails"));

@@ -5,7 +5,7 @@ use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use super::{
     Effect, Entries, Entry, Soa, Status, canonical, client,
     client::{CallError, Refusal},
-    entry,
+    entry, oauth2,
 };
 use crate::{
     core::record::{Record, RecordType},
@@ -33,6 +33,7 @@ fn answer(input: &[u8]) {
         4 => drop(serde_json::from_slice::<Status>(body)),
         5 => drop(serde_json::from_slice::<Soa>(body)),
         6 => drop(client::skew(body)),
+        8 => oauth2::read_answer(body),
         _ => {
             if let Ok(text) = std::str::from_utf8(body) {
                 assert_eq!(entry::unquote(&entry::quote(text)), text);
@@ -79,6 +80,8 @@ fn answers() -> Vec<Vec<u8>> {
         joined(6, "1795424645"),
         joined(6, "-9223372036854775808"),
         joined(7, r#"a "b" \c"#),
+        joined(8, r#"{"access_token": "eyJhbGciOi", "token_type": "Bearer", "expires_in": 3599, "scope": "all"}"#),
+        joined(8, r#"{"error": "invalid_client", "error_description": "no"}"#),
         joined(0, "[".repeat(10_000)),
     ]
 }

@@ -20,6 +20,8 @@
 //! leader that is deposed meanwhile drops the wait, and its successor reads the change where it stands.
 
 mod entry;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod refusal;
 mod rights;
 
