@@ -100,7 +100,7 @@ pub struct View {
     pub seq: u64,
     /// The term in which that was logged.
     pub term: u64,
-    /// When it was: every run below was still going on then.
+    /// When the leader was given it: every run below was still going on then.
     pub logged: LogTime,
     /// Why it calls itself blind.
     pub blind: Option<String>,
@@ -148,7 +148,9 @@ impl View {
             runs.remove(lost);
         }
         let sight = report.sight.clone().or_else(|| self.sight.take().filter(|_| !full));
-        *self = Self { seq: report.seq, term, logged: now, blind: report.blind.clone(), runs, sight };
+        // What waited is as old as it is: a leader that was cut off takes nothing for fresh that came in before.
+        let logged = LogTime(now.0.saturating_sub(report.waited));
+        *self = Self { seq: report.seq, term, logged, blind: report.blind.clone(), runs, sight };
         true
     }
 
@@ -256,6 +258,16 @@ mod tests {
         assert!(take(&mut view, &report(3, None, vec![run(1, Fail, 2)], 0), 2));
         assert_eq!(view.runs[&EndpointId(1)].opinion, Unknown, "opinions do not outlive their term");
         assert!(!view.runs.contains_key(&EndpointId(2)));
+    }
+
+    #[test]
+    fn what_the_leader_had_in_hand_is_no_fresher_for_it() {
+        let mut view = View::default();
+        let late = Report { waited: 3_500, ..report(5, None, vec![run(1, Fail, 3)], 0) };
+        assert!(take(&mut view, &late, 1));
+        assert_eq!(view.logged, LogTime(1_500));
+        assert!(take(&mut view, &Report { waited: u64::MAX, ..report(6, Some(5), vec![], 1) }, 1));
+        assert_eq!(view.logged, LogTime(0), "however long");
     }
 
     #[test]

@@ -195,4 +195,13 @@ pub struct Report {
     /// What the node's controls say, in a full report and when it is news.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub sight: Option<Sight>,
+    /// For how long, in ms, the leader had it in hand before it was put on the log, because what came before it waited for a
+    /// quorum. The leader says so: what a node says of it counts for nothing.
+    #[serde(rename = "w", default, skip_serializing_if = "is_nothing")]
+    pub waited: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_nothing(waited: &u64) -> bool {
+    *waited == 0
 }

@@ -123,28 +123,54 @@ pub struct Office<L> {
     clock: LogClock,
     /// Of the switches that a worker left when no quorum confirmed the leadership.
     accounts: Mutex<BTreeMap<ServiceName, execute::Accounts>>,
-    reports: mpsc::Sender<(Report, oneshot::Sender<ReportReply>)>,
+    reports: mpsc::Sender<Waiting>,
 }
 
-/// Log time of a leader: what it took over, and its own monotonic clock since.
+/// A report in hand.
+struct Waiting {
+    report: Report,
+    since: Instant,
+    reply: oneshot::Sender<ReportReply>,
+}
+
+impl Waiting {
+    /// The report as it is put on the log now: a leader that was cut off must not take for fresh what came in before.
+    fn now(self) -> (Report, oneshot::Sender<ReportReply>) {
+        let waited = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (Report { waited, ..self.report }, self.reply)
+    }
+}
+
+/// Log time of a leader in its term: what it took over, and its own monotonic clock since.
+///
+/// It outlives the office: a leader that no quorum confirmed for a while, and that takes office again in the same term, would
+/// else let log time stand still meanwhile, and what was observed before would be as fresh as ever (invariant 4).
 #[derive(Debug, Clone, Copy)]
-struct LogClock {
+pub struct LogClock {
+    term: u64,
     taken_over: LogTime,
     since: Instant,
 }
 
 impl LogClock {
+    /// The clock of this term: the one that runs already, or one that goes on from the log's time.
+    fn of(term: u64, running: Option<Self>, log_time: LogTime) -> Self {
+        running.filter(|clock| clock.term == term).unwrap_or(Self { term, taken_over: log_time, since: Instant::now() })
+    }
+
     fn now(self) -> LogTime {
         self.taken_over.after(self.since.elapsed())
     }
 }
 
 impl<L: Log> Office<L> {
-    /// Takes office and works until leadership is lost or `cancel` is triggered. Publishes itself in `desk` meanwhile.
+    /// Takes office and works until leadership is lost or `cancel` is triggered. Publishes itself in `desk` meanwhile. `clock`
+    /// is that of the office before, if there was one in this process, and becomes this one's.
     pub async fn hold(
         log: Arc<L>,
         tools: Tools,
         term: u64,
+        clock: &mut Option<LogClock>,
         desk: watch::Sender<Option<Arc<Self>>>,
         cancel: CancellationToken,
     ) {
@@ -155,7 +181,7 @@ impl<L: Log> Office<L> {
             () = cancel.cancelled() => return,
         };
         if confirmed {
-            let clock = LogClock { taken_over: log.with_state(|state| state.log_time), since: Instant::now() };
+            let clock = *clock.insert(LogClock::of(term, *clock, log.with_state(|state| state.log_time)));
             let (reports, inbox) = mpsc::channel(REPORTS_WAITING);
             let office = Arc::new(Self { log, tools, term, clock, accounts: Mutex::default(), reports });
             desk.send_replace(Some(office.clone()));
@@ -190,15 +216,20 @@ impl<L: Log> Office<L> {
     /// Hands in a report; answers once it is committed.
     pub async fn report(&self, report: Report) -> Result<ReportReply, Deposed> {
         let (reply, answer) = oneshot::channel();
-        self.reports.send((report, reply)).await.map_err(|_| Deposed)?;
+        self.reports.send(Waiting { report, since: Instant::now(), reply }).await.map_err(|_| Deposed)?;
         answer.await.map_err(|_| Deposed)
     }
 
     /// Reports that arrive while an entry is being committed share the next one.
-    async fn coalesce(self: Arc<Self>, mut inbox: mpsc::Receiver<(Report, oneshot::Sender<ReportReply>)>) {
+    async fn coalesce(self: Arc<Self>, mut inbox: mpsc::Receiver<Waiting>) {
         let mut waiting = Vec::with_capacity(REPORTS_WAITING);
         while inbox.recv_many(&mut waiting, REPORTS_WAITING).await > 0 {
-            let (reports, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+            // Whoever gave up on an answer sends anew.
+            let kept = waiting.drain(..).filter(|waiting: &Waiting| !waiting.reply.is_closed());
+            let (reports, replies): (Vec<_>, Vec<_>) = kept.map(Waiting::now).unzip();
+            if reports.is_empty() {
+                continue;
+            }
             let nodes: Vec<NodeId> = reports.iter().map(|report| report.node).collect();
             let Ok(Response::Reports { needs_full }) = self.propose(Action::Reports(reports)).await else { return };
             for (node, reply) in nodes.into_iter().zip(replies) {

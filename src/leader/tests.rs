@@ -1,6 +1,7 @@
 //! A leader against a log and a provider that fail at every step in turn.
 
 mod accounts;
+mod clock;
 mod halfway;
 mod provider;
 mod serving;
@@ -66,6 +67,8 @@ struct TestLog {
     applied: watch::Sender<Position>,
     fuse: Arc<Fuse>,
     later: Mutex<(Later, u32)>,
+    /// How long the next entry of reports waits for its quorum.
+    slow: Mutex<Duration>,
 }
 
 impl TestLog {
@@ -96,6 +99,10 @@ impl Log for TestLog {
     async fn propose(&self, term: u64, command: Command) -> Result<(Position, Response), Deposed> {
         if self.fuse.burnt() || term != self.term() {
             return Err(Deposed);
+        }
+        if matches!(command.action, Action::Reports(_)) {
+            let slow = std::mem::take(&mut *self.slow.lock().unwrap());
+            tokio::time::sleep(slow).await;
         }
         if !self.fuse.blows() {
             return Ok(self.commit(&command));
@@ -150,6 +157,7 @@ impl World {
             applied: watch::channel(Position::default()).0,
             fuse: fuse.clone(),
             later: Mutex::new((Later::Same, 0)),
+            slow: Mutex::default(),
         };
         let mut app = service("app", &["eu", "us"]);
         app.policy.cooldown = Duration::ZERO;
@@ -204,13 +212,8 @@ impl World {
         world
     }
 
-    async fn lead(&self, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
-        self.lead_with(self.provider.clone(), until).await;
-    }
-
-    async fn lead_with(&self, provider: Arc<dyn Provider>, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
-        let cancel = CancellationToken::new();
-        let tools = Tools {
+    fn tools(provider: Arc<dyn Provider>) -> Tools {
+        Tools {
             cluster: "prod".parse().unwrap(),
             providers: Arc::new([("main".parse().unwrap(), provider)].into()),
             nameservers: Arc::new(NoNameservers),
@@ -218,8 +221,17 @@ impl World {
             wall: crate::surroundings::WallClock::default(),
             tables: Arc::new(NoTables),
             heartbeat: Duration::from_secs(1),
-        };
-        let office = Office::hold(self.log.clone(), tools, self.log.term(), watch::channel(None).0, cancel.clone());
+        }
+    }
+
+    async fn lead(&self, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
+        self.lead_with(self.provider.clone(), until).await;
+    }
+
+    async fn lead_with(&self, provider: Arc<dyn Provider>, until: impl Fn(&ServiceState) -> bool + Send + 'static) {
+        let (mut clock, desk, cancel) = (None, watch::channel(None).0, CancellationToken::new());
+        let (log, tools) = (self.log.clone(), Self::tools(provider));
+        let office = Office::hold(log, tools, self.log.term(), &mut clock, desk, cancel.clone());
         let mut applied = self.log.applied();
         let seen = async {
             while !self.log.fuse.burnt() && !self.log.with_state(|state| until(&state.services["app"])) {

@@ -354,11 +354,13 @@ fn phase_of(state: &State, id: NodeId) -> Phase {
 /// Holds an office for each term in which this node seems to lead.
 async fn govern(raft: Raft, tools: Tools, desk: watch::Sender<Option<Arc<Office<Raft>>>>) {
     let mut leadership = raft.leadership();
+    let mut clock = None;
     loop {
         let now = leadership.borrow_and_update().clone();
         if now.mine {
             let cancel = CancellationToken::new();
-            let office = Office::hold(Arc::new(raft.clone()), tools.clone(), now.term, desk.clone(), cancel.clone());
+            let (log, tools) = (Arc::new(raft.clone()), tools.clone());
+            let office = Office::hold(log, tools, now.term, &mut clock, desk.clone(), cancel.clone());
             tokio::pin!(office);
             let over = async {
                 let still = |seen: &crate::raft::Leadership| seen.mine && seen.term == now.term;

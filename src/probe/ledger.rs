@@ -218,7 +218,17 @@ impl Ledger {
         // A steady state does not tell it again: it costs as much as a few runs.
         let sight = Some(&self.sight).filter(|sight| full || self.told_sight.as_ref() != Some(sight)).cloned();
         self.in_flight = Some(InFlight { seq: self.seq, told, full, sight: sight.clone() });
-        Report { node: self.node, seq: self.seq, base, blind: self.blind.clone(), runs, lost, unchanged, sight }
+        Report {
+            node: self.node,
+            seq: self.seq,
+            base,
+            blind: self.blind.clone(),
+            runs,
+            lost,
+            unchanged,
+            sight,
+            waited: 0,
+        }
     }
 
     /// The state accepted report `seq`. An answer to any but the one in flight is ignored.

@@ -154,6 +154,12 @@ impl Disk {
         (at.term > 0).then_some(at)
     }
 
+    /// Where the log's entries from this index on stand, synced or not.
+    #[must_use]
+    pub fn entries_from(&self, index: u64) -> Vec<Position> {
+        self.lock().now.entries.range(index..).map(|(_, entry)| position(entry.log_id)).collect()
+    }
+
     /// The entry at an index, as a fingerprint that is equal for equal entries.
     fn entry(&self, index: u64) -> Option<Entry> {
         self.lock().now.entries.get(&index).cloned()
@@ -190,6 +196,12 @@ impl Replica {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.applied.state
+    }
+
+    /// The index of the entry that it applies next.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// SHA-256 of the state, as nodes tell it.

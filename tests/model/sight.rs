@@ -268,5 +268,5 @@ fn report(state: &State, node: NodeId, sight: Sight) -> Report {
     let blind = (sight == Sight::Blind).then(|| "most controls fail".to_owned());
     let runs = (0..).zip(&service_of(state).endpoints).map(run).filter(|_| blind.is_none()).collect();
     let seq = state.views.get(&node).map_or(0, |view| view.seq) + 1;
-    Report { node, seq, base: None, blind, runs, lost: vec![], unchanged: 0, sight: None }
+    Report { node, seq, base: None, blind, runs, lost: vec![], unchanged: 0, sight: None, waited: 0 }
 }

@@ -401,6 +401,7 @@ fn reports(state: &State) -> Vec<Report> {
         lost: vec![],
         unchanged: 0,
         sight: None,
+        waited: 0,
     };
     state.voters.keys().map(report).collect()
 }

@@ -69,6 +69,8 @@ struct Run<'a> {
     replica: Replica,
     truth: Truth,
     invariants: Vec<Box<dyn Invariant>>,
+    /// When the entry of a term and index was first in some log, which is when its leader stamped it.
+    stamped: BTreeMap<(u64, u64), u64>,
     /// What is wrong now, by the number of the fault.
     wrong: BTreeMap<usize, Wrong>,
     /// How the network stands.
@@ -95,6 +97,7 @@ pub fn run(seed: u64) -> Result<Outcome, Broken> {
         replica: Replica::default(),
         truth: Truth::default(),
         invariants: invariants::all(),
+        stamped: BTreeMap::new(),
         wrong: BTreeMap::new(),
         cut: BTreeSet::new(),
         held: BTreeSet::new(),
@@ -139,6 +142,9 @@ impl Run<'_> {
         let wrong: BTreeSet<Wrong> = self.wrong.values().cloned().collect();
         self.truth.advance(self.now, &wrong, REGIONS.len());
         let disks: Vec<_> = self.cluster.disks.values().cloned().collect();
+        for position in disks.iter().flat_map(|disk| disk.entries_from(self.replica.next())) {
+            self.stamped.entry((position.term, position.index)).or_insert(self.now);
+        }
         for disk in &disks {
             while let Some(step) = self.replica.step(disk).map_err(|why| self.broken(8, why))? {
                 (step.position.term, step.position.index, format!("{:?}", step.response)).hash(&mut self.trace);
@@ -203,6 +209,7 @@ impl Run<'_> {
             replica: &self.replica,
             disks: &self.cluster.disks,
             truth: &self.truth,
+            stamped: &self.stamped,
             world: &self.cluster.world,
         };
         for invariant in &mut self.invariants {

@@ -24,7 +24,7 @@ impl Invariant for Blindness {
             if !self.0.lately(view, step, vote.node) {
                 return Err(format!("epoch {epoch}: node {}, not heard for too long, counts as down", vote.node));
             }
-            let mute = view.truth.mute_for(vote.node).saturating_sub(self.0.waited(view, step));
+            let mute = view.truth.mute_for(vote.node).saturating_sub(view.now - view.stamped(step));
             if mute > NOTICED {
                 return Err(format!("epoch {epoch}: node {}, blind or dead for {mute} ms, counts as down", vote.node));
             }

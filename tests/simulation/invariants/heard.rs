@@ -17,17 +17,11 @@ use crate::cluster::OPINION_TTL;
 pub struct Heard {
     /// Term and log time of each node's last report.
     reports: BTreeMap<NodeId, (u64, LogTime)>,
-    /// What the simulation's time is ahead of log time in each term, as told by the entry that was committed quickest.
-    ahead: BTreeMap<u64, i64>,
 }
 
 impl Heard {
     /// An entry was applied.
     pub fn applied(&mut self, view: &View<'_>, step: &Step) {
-        if step.action.is_some() {
-            let ahead = self.ahead.entry(step.position.term).or_insert(i64::MAX);
-            *ahead = ahead_of_log_time(view).min(*ahead);
-        }
         if let Some(Action::Reports(reports)) = &step.action {
             let at = (step.position.term, view.state().log_time);
             self.reports.extend(reports.iter().map(|report| (report.node, at)));
@@ -40,15 +34,4 @@ impl Heard {
             |(term, at): &(u64, LogTime)| *term == step.position.term && view.state().log_time <= at.after(OPINION_TTL);
         self.reports.get(&node).is_some_and(fresh)
     }
-
-    /// For how long, in ms, this entry waited for its quorum after it was stamped. Leader and followers may lose each other
-    /// meanwhile: what an entry rests on was so when it was stamped.
-    pub fn waited(&self, view: &View<'_>, step: &Step) -> u64 {
-        let quickest = self.ahead.get(&step.position.term).copied().unwrap_or(i64::MAX);
-        u64::try_from(ahead_of_log_time(view).saturating_sub(quickest)).unwrap_or(0)
-    }
-}
-
-fn ahead_of_log_time(view: &View<'_>) -> i64 {
-    i64::try_from(view.now).unwrap().saturating_sub_unsigned(view.state().log_time.0)
 }

@@ -37,12 +37,20 @@ pub struct View<'a> {
     pub replica: &'a Replica,
     pub disks: &'a BTreeMap<NodeId, Disk>,
     pub truth: &'a Truth,
+    /// When the leader stamped the entry of a term and index.
+    pub stamped: &'a BTreeMap<(u64, u64), u64>,
     pub world: &'a World,
 }
 
 impl View<'_> {
     pub fn state(&self) -> &State {
         self.replica.state()
+    }
+
+    /// When the leader stamped this entry. It may have waited for its quorum since, and leader and followers may have lost
+    /// each other: what an entry rests on was so then.
+    pub fn stamped(&self, step: &Step) -> u64 {
+        self.stamped.get(&(step.position.term, step.position.index)).copied().unwrap_or(self.now)
     }
 }
 

@@ -58,7 +58,7 @@ impl Invariant for Quorum {
             return Err(format!("epoch {epoch}: node {} votes with what was logged before term {term}", vote.node));
         }
         let region = REGIONS.iter().position(|name| *name == from.as_str()).expect("a region of ours");
-        let memory = MEMORY + self.0.waited(view, step);
+        let memory = MEMORY + view.now - view.stamped(step);
         let really = view.replica.voters().iter().filter(|(node, _)| view.truth.failed_lately(**node, region, memory));
         let really: BTreeSet<_> = really.map(|(_, site)| site).collect();
         if really.len() < needed {

@@ -1,0 +1,65 @@
+//! Log time goes on while leadership is in doubt, and what waits meanwhile ages.
+
+use super::*;
+use crate::core::report::Report;
+
+/// Holds office with this clock until what is done in it is done.
+async fn hold(world: &World, clock: &mut Option<LogClock>, done: impl AsyncFnOnce(Arc<Office<TestLog>>)) {
+    let (desk, mut seen) = watch::channel(None);
+    let (log, tools) = (world.log.clone(), World::tools(world.provider.clone()));
+    let office = Office::hold(log, tools, world.log.term(), clock, desk, CancellationToken::new());
+    let work = async {
+        let office = seen.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        done(office).await;
+    };
+    tokio::select! {
+        () = office => panic!("the office ended"),
+        () = work => {}
+    }
+}
+
+fn report(seq: u64) -> Report {
+    Report { node: 1, seq, ..Report::default() }
+}
+
+fn log_time(world: &World) -> LogTime {
+    world.log.with_state(|state| state.log_time)
+}
+
+/// Invariant 4: an opinion expires by time that passes, also while the leader is without a quorum.
+#[tokio::test(start_paused = true)]
+async fn log_time_goes_on_between_two_offices_of_one_term() {
+    let away = Duration::from_secs(8);
+    let world = World::new(Some(0), FenceReading::Absent, u32::MAX, Fault::Before);
+    let mut clock = None;
+    hold(&world, &mut clock, async |office| drop(office.report(report(1)).await.unwrap())).await;
+    let before = log_time(&world);
+    tokio::time::sleep(away).await;
+    hold(&world, &mut clock, async |office| drop(office.report(report(2)).await.unwrap())).await;
+    assert!(log_time(&world).since(before) >= away, "it stood still");
+
+    // Another term: what stood on the log is all that is known, and its opinions are void anyway.
+    world.next_term();
+    let before = log_time(&world);
+    tokio::time::sleep(away).await;
+    hold(&world, &mut clock, async |office| drop(office.report(report(3)).await.unwrap())).await;
+    assert!(log_time(&world).since(before) < away, "a clock of another term went on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_waits_for_the_one_before_it_ages() {
+    let slow = Duration::from_secs(3);
+    let world = World::new(Some(0), FenceReading::Absent, u32::MAX, Fault::Before);
+    *world.log.slow.lock().unwrap() = slow;
+    hold(&world, &mut None, async |office| {
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            office.report(report(2)).await
+        };
+        let (first, late) = tokio::join!(office.report(report(1)), late);
+        assert!(first.is_ok() && late.is_ok());
+    })
+    .await;
+    let age = world.log.with_state(|state| state.log_time.since(state.views[&1].logged));
+    assert_eq!(age, slow - Duration::from_secs(1), "it came in when the first had waited for a second");
+}
