@@ -21,7 +21,7 @@ pub fn seal(document: &mut Value) {
 
 /// Changes bundles and binds, seals and closes everything anew.
 fn forged(change: impl Fn(&mut [Value])) -> Result<(), Vec<Fault>> {
-    verify(text(&resealed(change)).as_bytes()).map(drop)
+    verify(text(&resealed(|bundles| change(bundles))).as_bytes()).map(drop)
 }
 
 /// The same switches, of which the second was written on another day.
@@ -29,7 +29,7 @@ pub fn another_history() -> Value {
     resealed(|bundles| bundles[1]["authorised"]["wall"] = json!(1))
 }
 
-fn resealed(change: impl Fn(&mut [Value])) -> Value {
+fn resealed(change: impl Fn(&mut Vec<Value>)) -> Value {
     let mut document = real();
     let app = &mut document["services"]["app"];
     let bundles = app["bundles"].as_array_mut().unwrap();
@@ -170,18 +170,7 @@ fn every_rule_that_was_asked_is_missed() {
 #[test]
 fn a_chain_without_its_beginning_does_not_begin_anew() {
     // The adoption is cut off and what followed is sealed as if nothing had been before it.
-    let mut document = real();
-    let app = &mut document["services"]["app"];
-    let bundles = app["bundles"].as_array_mut().unwrap();
-    bundles.remove(0);
-    let mut previous = Value::Null;
-    for bundle in bundles.iter_mut() {
-        bundle["previous"] = previous;
-        seal(bundle);
-        previous = bundle["hash"].clone();
-    }
-    app["head"] = previous;
-    seal(&mut document);
+    let document = resealed(|bundles| drop(bundles.remove(0)));
     let faults = verify(text(&document).as_bytes()).unwrap_err();
     assert_eq!(faults.iter().map(|of| of.at.as_str()).collect::<Vec<_>>(), ["app, epoch 2, /previous"]);
 }
