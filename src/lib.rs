@@ -52,15 +52,15 @@
 //! | [`demo`] | the whole of it on one machine, and a judge |
 //!
 //! Dependencies run one way: `bin → node, cli, demo`; `node → leader, probe, raft, grpc, http`; `grpc → inspect → leader,
-//! probe, dns`; `leader, config → dns`; `leader, probe → dynamodb → aws`; all `→ core`. `probe` and `dns` never see `raft`,
+//! probe, dns`; `leader, config → dns`; `inspect, leader, probe → dynamodb → aws`; all `→ core`. `probe` and `dns` never see `raft`,
 //! and `core` sees nothing. `tests/tidy.rs` holds this.
 //!
 //! # Time
 //!
 //! Wall clocks decide nothing. *Log time* is carried by each command: milliseconds of the leader's monotonic clock since it
-//! took office, added to the log time it took over. It stands still without a leader. An opinion counts only if its run was
-//! logged in the current term and within its time to live, so that an election voids all opinions: elections delay a
-//! failover and never cause one.
+//! first took office in its term, added to the log time it took over. It stands still between two terms, and goes on while a
+//! leader is without a quorum. An opinion counts only if its run was logged in the current term, and within its time to live
+//! since the leader was given it, so that an election voids all opinions: elections delay a failover and never cause one.
 //!
 //! # Invariants
 //!
