@@ -67,3 +67,21 @@ async fn a_report_that_waits_for_the_one_before_it_ages() {
     let age = world.log.with_state(|state| state.log_time.since(state.views[&1].logged));
     assert_eq!(age, waits, "it came in when the first had waited for a while");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_its_sender_gave_up_is_not_logged_afterwards() {
+    let world = World::new(Some(0), FenceReading::Absent, u32::MAX, Fault::Before);
+    *world.log.slow.lock().unwrap() = Duration::from_secs(3);
+    hold(&world, &mut None, async |office| {
+        let impatient = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(tokio::time::timeout(Duration::from_secs(1), office.report(report(2))).await.is_err());
+        };
+        let (first, ()) = tokio::join!(office.report(report(1)), impatient);
+        assert!(first.is_ok());
+        // What waits is looked at in turn: once this one is answered, the one before it was as well.
+        let third = Report { base: Some(1), ..report(3) };
+        assert_eq!(office.report(third).await.unwrap(), ReportReply { needs_full: None });
+    })
+    .await;
+}
